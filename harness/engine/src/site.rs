@@ -1,0 +1,126 @@
+//! What Kubernetes has no words for: the one trait a site implements.
+
+use std::{fmt, path::PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::events::{Convergence, Evidence, ObjectRef};
+
+/// A place scenarios run on. Everything else the engine needs, it gets through the Kubernetes client.
+#[async_trait]
+pub trait Site: Send + Sync + fmt::Debug {
+    /// The name people select it by: `lab`, `kind`, a context's name.
+    fn name(&self) -> &str;
+
+    fn client(&self) -> kube::Client;
+
+    fn capabilities(&self) -> &Capabilities;
+
+    /// How the probe agent gets into a container.
+    fn agent(&self) -> AgentDelivery;
+
+    /// Waits until the network has taken in every change made so far. `None` where the site has no such barrier.
+    async fn barrier(&self) -> Result<Option<Convergence>, SiteError>;
+
+    /// What the network says about a probe that got no answer. `None` where the site can say nothing.
+    async fn evidence(&self, question: &EvidenceRequest) -> Result<Option<Evidence>, SiteError>;
+}
+
+/// What a site offers, held against a scenario's `requires`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a list of features, each there or not"
+)]
+pub struct Capabilities {
+    /// The network plugin the site runs or imitates: `ovn-kubernetes`, `kube-ovn`, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sdn: Option<String>,
+    /// Virtual machines can be run.
+    #[serde(default)]
+    pub vms: bool,
+    /// NodeNetworkConfigurationPolicies are acted on.
+    #[serde(default)]
+    pub nmstate: bool,
+    /// There is a default storage class.
+    #[serde(default)]
+    pub storage: bool,
+    /// Primary user defined networks.
+    #[serde(default)]
+    pub network_segmentation: bool,
+    #[serde(default)]
+    pub multi_network_policy: bool,
+    /// Nodes that take ordinary pods.
+    #[serde(default)]
+    pub workers: u32,
+}
+
+/// How the probe agent gets into a container.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AgentDelivery {
+    /// It is in every container already, at this path.
+    Present(PathBuf),
+    /// The engine writes these bytes (a static executable) into the container through exec.
+    Upload(Bytes),
+}
+
+impl fmt::Debug for AgentDelivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present(path) => f.debug_tuple("Present").field(path).finish(),
+            Self::Upload(bytes) => write!(f, "Upload({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// A probe that got no answer, put to the site as a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvidenceRequest {
+    /// Number of the probe in its case.
+    pub probe: u64,
+    /// What the probe was sent from.
+    pub from: ObjectRef,
+    pub protocol: Protocol,
+    /// The address as the scenario has it: an IP address or a name.
+    pub host: String,
+    pub port: Option<u16>,
+}
+
+/// The transport of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Icmp,
+}
+
+/// The site itself failed, which says nothing about the scenario.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct SiteError {
+    what: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl SiteError {
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    pub fn with_source(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            source: Some(source.into()),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Who may do what.
+
+pub mod bootstrap;
+pub mod impersonate;
+pub mod rbac;
+pub mod review;

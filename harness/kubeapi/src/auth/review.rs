@@ -1,0 +1,117 @@
+//! The review kinds: questions about identities and permissions, answered on the spot.
+
+use serde_json::{Value, json};
+
+use super::rbac::{Action, allowed, rules_of};
+use crate::object;
+use crate::server::core::Core;
+use crate::status::Status;
+use crate::user::User;
+
+/// Answers a review: the object with its status.
+pub fn answer(
+    core: &Core,
+    user: &User,
+    namespace: Option<&str>,
+    mut review: Value,
+) -> Result<Value, Status> {
+    let kind = object::text(&review, &["kind"]).to_owned();
+    let status = match kind.as_str() {
+        "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
+        "SelfSubjectAccessReview" => access(core, user, &review, None),
+        "SubjectAccessReview" => access(core, &subject(&review), &review, None),
+        "LocalSubjectAccessReview" => access(core, &subject(&review), &review, namespace),
+        "SelfSubjectRulesReview" => {
+            rules(core, user, object::text(&review, &["spec", "namespace"]))
+        }
+        other => return Err(Status::bad_request(format!("{other} is no review"))),
+    };
+    if !object::at(&review, &["metadata"]).is_object() {
+        review["metadata"] = json!({});
+    }
+    review["metadata"]["creationTimestamp"] = Value::Null;
+    if kind == "SelfSubjectReview" {
+        review["metadata"]["creationTimestamp"] = object::time(core.now()).into();
+    }
+    review["status"] = status;
+    Ok(review)
+}
+
+fn user_info(user: &User) -> Value {
+    let mut info = json!({"username": user.name, "groups": user.groups});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.as_str().into();
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}
+
+/// The user a SubjectAccessReview asks about.
+fn subject(review: &Value) -> User {
+    User {
+        name: object::text(review, &["spec", "user"]).to_owned(),
+        uid: object::text(review, &["spec", "uid"]).to_owned(),
+        groups: object::list(review, &["spec", "groups"])
+            .iter()
+            .filter_map(|g| g.as_str().map(str::to_owned))
+            .collect(),
+        ..User::default()
+    }
+}
+
+fn access(core: &Core, user: &User, review: &Value, namespace: Option<&str>) -> Value {
+    let spec = object::at(review, &["spec"]);
+    let resource = object::at(spec, &["resourceAttributes"]);
+    let other = object::at(spec, &["nonResourceAttributes"]);
+    fn some<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+        Some(object::text(value, &[key])).filter(|text| !text.is_empty())
+    }
+    let action = if resource.is_object() {
+        Action {
+            verb: object::text(resource, &["verb"]),
+            group: object::text(resource, &["group"]),
+            version: object::text(resource, &["version"]),
+            resource: object::text(resource, &["resource"]),
+            subresource: some(resource, "subresource"),
+            namespace: namespace.or(some(resource, "namespace")),
+            name: some(resource, "name"),
+            path: None,
+        }
+    } else {
+        Action {
+            verb: object::text(other, &["verb"]),
+            path: Some(object::text(other, &["path"])),
+            ..Action::default()
+        }
+    };
+    match allowed(core, user, &action) {
+        Some(reason) if reason.is_empty() => json!({"allowed": true}),
+        Some(reason) => json!({"allowed": true, "reason": reason}),
+        None => json!({"allowed": false}),
+    }
+}
+
+fn rules(core: &Core, user: &User, namespace: &str) -> Value {
+    let (mut resources, mut others) = (Vec::new(), Vec::new());
+    for rule in rules_of(core, user, namespace) {
+        let mut kept = json!({"verbs": object::at(&rule, &["verbs"])});
+        let keys: &[&str] = if object::list(&rule, &["nonResourceURLs"]).is_empty() {
+            &["apiGroups", "resources", "resourceNames"]
+        } else {
+            &["nonResourceURLs"]
+        };
+        for key in keys {
+            if !object::at(&rule, &[key]).is_null() {
+                kept[*key] = object::at(&rule, &[key]).clone();
+            }
+        }
+        if keys.len() == 1 {
+            others.push(kept);
+        } else {
+            resources.push(kept);
+        }
+    }
+    json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": false})
+}

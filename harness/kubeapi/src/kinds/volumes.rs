@@ -1,0 +1,100 @@
+//! PersistentVolumes, their claims and storage classes.
+
+use serde_json::{Value, json};
+
+use super::{Strategy, fixed};
+use crate::object;
+use crate::schema::FieldError;
+use crate::validation::field;
+
+/// Keeps a claim while a pod uses it.
+pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+#[derive(Debug)]
+pub struct Claim;
+
+impl Strategy for Claim {
+    fn prepare_create(&self, object: &mut Value) {
+        object["status"] = json!({"phase": "Pending"});
+    }
+
+    fn default(&self, object: &mut Value) {
+        object::default(object::child(object, "spec"), "volumeMode", "Filesystem");
+        object::default(object::child(object, "status"), "phase", "Pending");
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        claim_spec_change(new, old).into_iter().collect()
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}
+
+/// Only the requested size, the attributes class and (while unbound) the volume name may change.
+fn claim_spec_change(new: &Value, old: &Value) -> Option<FieldError> {
+    let mut before = object::at(old, &["spec"]).clone();
+    let after = object::at(new, &["spec"]);
+    for path in [
+        &["resources", "requests"][..],
+        &["volumeAttributesClassName"],
+    ] {
+        super::restore(&mut before, after, path);
+    }
+    if object::text(&before, &["volumeName"]).is_empty() {
+        super::restore(&mut before, after, &["volumeName"]);
+    }
+    (&before != after).then(|| {
+        field::forbidden(
+            "spec",
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+        )
+    })
+}
+
+#[derive(Debug)]
+pub struct Volume;
+
+impl Strategy for Volume {
+    fn prepare_create(&self, object: &mut Value) {
+        object["status"] = json!({"phase": "Pending"});
+    }
+
+    fn default(&self, object: &mut Value) {
+        let spec = object::child(object, "spec");
+        object::default(spec, "persistentVolumeReclaimPolicy", "Retain");
+        object::default(spec, "volumeMode", "Filesystem");
+        object::default(object::child(object, "status"), "phase", "Pending");
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+pub struct StorageClass;
+
+impl Strategy for StorageClass {
+    fn default(&self, object: &mut Value) {
+        object::default(object, "reclaimPolicy", "Delete");
+        object::default(object, "volumeBindingMode", "Immediate");
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        [
+            &["provisioner"][..],
+            &["parameters"],
+            &["reclaimPolicy"],
+            &["volumeBindingMode"],
+        ]
+        .into_iter()
+        .filter_map(|path| fixed(new, old, path))
+        .collect()
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,107 @@
+//! What all requests share.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use crate::pods::PodConnector;
+use crate::registry::{Registry, Served};
+use crate::status::Status;
+use crate::storage::{Entry, Key, Store};
+
+/// The state of a server. Locks are held for pointer swaps and allocations only, never across I/O.
+pub struct Core {
+    pub store: Store,
+    pub version: String,
+    registry: RwLock<Arc<Registry>>,
+    pods: RwLock<Arc<dyn PodConnector>>,
+    /// First address and prefix length of the service network.
+    pub service_network: (Ipv4Addr, u8),
+    /// Held from choosing a service's address to storing the service.
+    pub service_allocation: Mutex<()>,
+    /// Published in every namespace as `kube-root-ca.crt`.
+    pub root_ca: RwLock<String>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub fn new(
+        version: String,
+        registry: Registry,
+        pods: Arc<dyn PodConnector>,
+        service_network: (Ipv4Addr, u8),
+    ) -> Self {
+        Self {
+            store: Store::default(),
+            version,
+            registry: RwLock::new(Arc::new(registry)),
+            pods: RwLock::new(pods),
+            service_network,
+            service_allocation: Mutex::new(()),
+            root_ca: RwLock::default(),
+        }
+    }
+
+    pub fn registry(&self) -> Arc<Registry> {
+        self.registry
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Changes what is served, one change at a time.
+    pub fn change_registry(&self, change: impl FnOnce(&Registry) -> Registry) {
+        let mut registry = self
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *registry = Arc::new(change(&registry));
+    }
+
+    pub fn pods(&self) -> Arc<dyn PodConnector> {
+        self.pods
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn connect_pods(&self, pods: Arc<dyn PodConnector>) {
+        *self.pods.write().unwrap_or_else(PoisonError::into_inner) = pods;
+    }
+
+    pub fn root_ca(&self) -> String {
+        self.root_ca
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn set_root_ca(&self, pem: &str) {
+        pem.clone_into(&mut self.root_ca.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    /// The stored entry of an object, or NotFound.
+    pub fn entry(
+        &self,
+        served: &Served,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Arc<Entry>, Status> {
+        let key = Key::new(namespace.unwrap_or_default(), name);
+        self.store
+            .get(&served.resource.storage, &key)
+            .ok_or_else(|| {
+                Status::not_found(&served.resource.group, &served.resource.plural, name)
+            })
+    }
+}

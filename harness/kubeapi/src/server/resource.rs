@@ -1,0 +1,390 @@
+//! Requests for resources.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use serde_json::{Value, json};
+
+use super::core::Core;
+use super::route::Call;
+use super::{respond, subresource};
+use crate::auth::{rbac, review};
+use crate::body::Body;
+use crate::convert;
+use crate::decode;
+use crate::read;
+use crate::registry::{Behaviour, Served};
+use crate::request::options::ListOptions;
+use crate::request::{DeleteOptions, Include, ResourcePath, Verb, WriteOptions};
+use crate::status::{Status, success};
+use crate::write::delete::{Deleted, delete};
+use crate::write::patch::Format;
+use crate::write::{Outcome, Part, Write};
+
+/// A request for a resource, routed.
+#[derive(Debug)]
+pub struct Routed<'a> {
+    pub core: &'a Arc<Core>,
+    pub call: &'a Call,
+    pub path: &'a ResourcePath,
+    pub served: Served,
+    pub verb: Verb,
+    pub options: WriteOptions,
+    pub include: Include,
+}
+
+/// Answers a request for a resource.
+pub async fn answer(
+    core: &Arc<Core>,
+    mut call: Call,
+    path: ResourcePath,
+) -> Result<Response<Body>, Status> {
+    let verb =
+        Verb::of(&call.parts.method, &path, &call.query).ok_or_else(Status::method_not_allowed)?;
+    authorize(core, &call, &path, verb)?;
+    let served = core
+        .registry()
+        .find(&path.group, &path.version, &path.plural)
+        .ok_or_else(Status::no_such_path)?;
+    check_scope(&served, &path, verb)?;
+    let include = Include::parse(call.query.text("includeObject")).ok_or_else(|| {
+        Status::bad_request("unrecognized includeObject value: must be one of None, Metadata, Object")
+    })?;
+    let upgrade = call.upgrade.take();
+    let routed = Routed {
+        core,
+        path: &path,
+        verb,
+        options: WriteOptions::parse(&call.query, call.user_agent())?,
+        include,
+        served,
+        call: &call,
+    };
+    let mut warnings: Vec<String> = routed
+        .served
+        .version()
+        .deprecation
+        .iter()
+        .cloned()
+        .collect();
+    let mut response = if path.subresource.is_some() {
+        subresource::answer(&routed, upgrade, &mut warnings).await?
+    } else {
+        match &routed.served.resource.behaviour {
+            Behaviour::Virtual(handler) => routed.virtual_create(handler.as_ref()).await?,
+            Behaviour::Review => routed.review()?,
+            Behaviour::Stored(_) | Behaviour::Custom => routed.stored(&mut warnings)?,
+        }
+    };
+    respond::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+fn authorize(
+    core: &Core,
+    call: &Call,
+    path: &ResourcePath,
+    verb: Verb,
+) -> Result<(), Status> {
+    let own = path.group.is_empty() && path.plural == "namespaces";
+    rbac::authorize(
+        core,
+        &call.user,
+        &rbac::Action {
+            verb: verb.as_str(),
+            group: &path.group,
+            version: &path.version,
+            resource: &path.plural,
+            subresource: path.subresource.as_deref(),
+            namespace: if own {
+                path.name.as_deref()
+            } else {
+                path.namespace.as_deref()
+            },
+            name: path.name.as_deref(),
+            path: None,
+        },
+    )
+}
+
+/// Namespaced objects are addressed in their namespace, others without one.
+fn check_scope(served: &Served, path: &ResourcePath, verb: Verb) -> Result<(), Status> {
+    let resource = &served.resource;
+    if !resource.namespaced && path.namespace.is_some() {
+        return Err(Status::no_such_path());
+    }
+    if resource.namespaced
+        && path.namespace.is_none()
+        && !matches!(verb, Verb::List | Verb::Watch)
+    {
+        return Err(if path.name.is_some() {
+            Status::no_such_path()
+        } else {
+            Status::method_not_allowed()
+        });
+    }
+    if path.subresource.is_some() {
+        return Ok(());
+    }
+    let named_create = verb == Verb::Create && path.name.is_some();
+    let unnamed = matches!(verb, Verb::Update | Verb::Patch) && path.name.is_none();
+    if !resource.verbs.contains(&verb.as_str()) || named_create || unnamed {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(())
+}
+
+impl Routed<'_> {
+    pub fn namespace(&self) -> Option<&str> {
+        self.path.namespace.as_deref()
+    }
+
+    pub fn name(&self) -> &str {
+        self.path.name.as_deref().unwrap_or_default()
+    }
+
+    pub fn media_type(&self) -> &str {
+        decode::media_type(self.call.content_type())
+    }
+
+    pub fn write(&self) -> Write<'_> {
+        Write {
+            core: self.core,
+            served: &self.served,
+            namespace: self.namespace(),
+            user: &self.call.user,
+            options: &self.options,
+        }
+    }
+
+    fn stored(&self, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
+        let (core, served) = (self.core, &self.served);
+        match self.verb {
+            Verb::Get => read::get::get(
+                core,
+                served,
+                self.namespace(),
+                self.name(),
+                self.call.accept,
+                self.include,
+            ),
+            Verb::List => read::list::list(
+                core,
+                served,
+                self.namespace(),
+                &ListOptions::parse(&self.call.query)?,
+                self.call.accept,
+                self.include,
+            ),
+            Verb::Watch => {
+                let mut options = ListOptions::parse(&self.call.query)?;
+                if let Some(name) = &self.path.name {
+                    options.fields = options.fields.and_name(name);
+                }
+                read::watch::watch(
+                    core,
+                    served,
+                    self.namespace(),
+                    options,
+                    self.call.accept,
+                    self.include,
+                )
+            }
+            Verb::Create if served.resource.plural == "bindings" => self.legacy_binding(),
+            Verb::Create => {
+                let object = self.body(warnings)?;
+                let outcome = self.write().create(object)?;
+                Ok(self.written(201, &outcome))
+            }
+            Verb::Update => {
+                let object = self.body(warnings)?;
+                let (outcome, created) = self.write().put(self.name(), Part::Main, &object)?;
+                Ok(self.written(if created { 201 } else { 200 }, &outcome))
+            }
+            Verb::Patch => self.patch(Part::Main, warnings),
+            Verb::Delete => self.delete(),
+            Verb::DeleteCollection => self.delete_collection(),
+        }
+    }
+
+    pub fn patch(
+        &self,
+        part: Part,
+        warnings: &mut Vec<String>,
+    ) -> Result<Response<Body>, Status> {
+        let format = Format::of(self.media_type(), self.served.resource.is_custom())?;
+        let patch = format.parse(&self.call.body)?;
+        let (outcome, created) =
+            self.write()
+                .patch(self.name(), part, format, &patch, warnings)?;
+        Ok(self.written(if created { 201 } else { 200 }, &outcome))
+    }
+
+    pub fn body(&self, warnings: &mut Vec<String>) -> Result<Value, Status> {
+        decode::body(
+            &self.call.body,
+            self.media_type(),
+            &self.served,
+            self.options.validation,
+            warnings,
+        )
+    }
+
+    /// What was written, in the form the client wants.
+    pub fn written(&self, code: u16, outcome: &Outcome) -> Response<Body> {
+        match outcome {
+            Outcome::Stored(entry) => read::get::entry_answer(
+                self.core,
+                &self.served,
+                code,
+                entry,
+                self.call.accept,
+                self.include,
+            ),
+            Outcome::Dry(_) => read::get::answer(
+                self.core,
+                &self.served,
+                code,
+                &outcome.shown(&self.served),
+                self.call.accept,
+                self.include,
+            ),
+        }
+    }
+
+    fn delete_options(&self) -> Result<DeleteOptions, Status> {
+        let body = if self.call.body.is_empty() {
+            Value::Null
+        } else {
+            decode::parse(&self.call.body, self.media_type())?
+        };
+        DeleteOptions::parse(&self.call.query, &body)
+    }
+
+    fn delete(&self) -> Result<Response<Body>, Status> {
+        let options = self.delete_options()?;
+        let deleted = delete(
+            self.core,
+            &self.served,
+            self.namespace(),
+            self.name(),
+            &options,
+        )?;
+        let waits = matches!(deleted, Deleted::Waiting(_));
+        let object = convert::from_stored(&self.served, deleted.object());
+        if waits || self.served.strategy().returns_deleted() {
+            // Foreground deletion has only been accepted.
+            let foreground =
+                options.propagation == Some(crate::request::Propagation::Foreground);
+            let code = if waits && foreground { 202 } else { 200 };
+            return Ok(read::get::answer(
+                self.core,
+                &self.served,
+                code,
+                &object,
+                self.call.accept,
+                self.include,
+            ));
+        }
+        let resource = &self.served.resource;
+        let status = success(
+            &resource.group,
+            &resource.plural,
+            self.name(),
+            crate::object::uid(&object),
+        );
+        Ok(respond::value(200, &status, self.call.accept.yaml))
+    }
+
+    fn delete_collection(&self) -> Result<Response<Body>, Status> {
+        let options = self.delete_options()?;
+        let page = read::list::page(
+            self.core,
+            &self.served,
+            self.namespace(),
+            &ListOptions::parse(&self.call.query)?,
+        )?;
+        for entry in &page.entries {
+            let namespace = crate::object::namespace(&entry.object);
+            let deleted = delete(
+                self.core,
+                &self.served,
+                Some(namespace).filter(|n| !n.is_empty()),
+                crate::object::name(&entry.object),
+                &options,
+            );
+            match deleted {
+                Err(status) if !status.is_not_found() => return Err(status),
+                _ => {}
+            }
+        }
+        Ok(read::list::answer(
+            self.core,
+            &self.served,
+            &page,
+            self.call.accept,
+            self.include,
+        ))
+    }
+
+    fn legacy_binding(&self) -> Result<Response<Body>, Status> {
+        let binding = decode::parse(&self.call.body, self.media_type())?;
+        let pods = self
+            .core
+            .registry()
+            .find("", "v1", "pods")
+            .ok_or_else(Status::no_such_path)?;
+        let write = Write {
+            served: &pods,
+            ..self.write()
+        };
+        let status = write.bind(crate::object::name(&binding), &binding)?;
+        Ok(respond::value(201, &status, self.call.accept.yaml))
+    }
+
+    fn sent(&self) -> Result<Value, Status> {
+        let mut object = decode::parse(&self.call.body, self.media_type())?;
+        decode::expect_kind(&mut object, &self.served.gvk())?;
+        Ok(object)
+    }
+
+    fn review(&self) -> Result<Response<Body>, Status> {
+        let answer = review::answer(
+            self.core,
+            &self.call.user,
+            self.namespace(),
+            self.sent()?,
+        )?;
+        Ok(respond::value(201, &answer, self.call.accept.yaml))
+    }
+
+    async fn virtual_create(
+        &self,
+        handler: &dyn crate::virtual_resource::VirtualHandler,
+    ) -> Result<Response<Body>, Status> {
+        let mut object = self.sent()?;
+        crate::write::metadata::match_namespace(&mut object, self.namespace())?;
+        let answer = handler
+            .create(self.namespace(), object, &self.call.user)
+            .await?;
+        Ok(respond::value(201, &answer, self.call.accept.yaml))
+    }
+}
+
+/// The body of a request that must be small enough.
+pub fn too_large() -> Response<Body> {
+    respond::refusal(&Status::new(
+        413,
+        crate::status::Reason::RequestEntityTooLarge,
+        "Request entity too large: limit is 3145728",
+    ))
+}
+
+/// The body could not be read.
+pub fn broken_body(error: &str) -> Response<Body> {
+    respond::json(
+        400,
+        Bytes::from(json!(Status::bad_request(error).to_value()).to_string()),
+    )
+}

@@ -1,0 +1,172 @@
+//! Requests for subresources.
+
+use http::Response;
+use hyper::upgrade::OnUpgrade;
+use serde_json::Value;
+
+use super::resource::Routed;
+use super::respond;
+use crate::body::Body;
+use crate::connect::exec::Session;
+use crate::connect::{exec, logs, pod, port_forward, websocket};
+use crate::convert;
+use crate::decode;
+use crate::object;
+use crate::patch;
+use crate::read;
+use crate::registry::{Role, ScalePaths};
+use crate::request::Verb;
+use crate::status::Status;
+use crate::write::patch::Format;
+use crate::write::{Part, scale};
+
+/// Answers a request for a subresource.
+pub async fn answer(
+    routed: &Routed<'_>,
+    upgrade: Option<OnUpgrade>,
+    warnings: &mut Vec<String>,
+) -> Result<Response<Body>, Status> {
+    let name = routed.path.subresource.as_deref().unwrap_or_default();
+    let sub = routed
+        .served
+        .version()
+        .subresource(name)
+        .ok_or_else(Status::no_such_path)?
+        .clone();
+    if !sub.verbs.contains(&routed.verb.as_str()) {
+        return Err(Status::method_not_allowed());
+    }
+    match &sub.role {
+        Role::Status => routed.part(Part::Status, warnings),
+        Role::View => routed.part(Part::View(view(name)), warnings),
+        Role::Scale(paths) => routed.scale(paths),
+        Role::Binding => {
+            let binding = decode::parse(&routed.call.body, routed.media_type())?;
+            let status = routed.write().bind(routed.name(), &binding)?;
+            Ok(respond::value(201, &status, routed.call.accept.yaml))
+        }
+        Role::Eviction => {
+            let eviction = decode::parse(&routed.call.body, routed.media_type())?;
+            let status = routed.write().evict(routed.name(), &eviction)?;
+            Ok(respond::value(201, &status, routed.call.accept.yaml))
+        }
+        Role::Log => routed.log().await,
+        Role::Exec => routed.session(Session::Exec, upgrade),
+        Role::Attach => routed.session(Session::Attach, upgrade),
+        Role::PortForward => routed.port_forward(upgrade),
+    }
+}
+
+/// The views there are, by their static names.
+fn view(name: &str) -> &'static str {
+    match name {
+        "finalize" => "finalize",
+        "ephemeralcontainers" => "ephemeralcontainers",
+        _ => "resize",
+    }
+}
+
+impl Routed<'_> {
+    /// A view of the object: its status, or a part of its spec.
+    fn part(&self, part: Part, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
+        match self.verb {
+            Verb::Get => read::get::get(
+                self.core,
+                &self.served,
+                self.namespace(),
+                self.name(),
+                self.call.accept,
+                self.include,
+            ),
+            Verb::Patch => self.patch(part, warnings),
+            _ => {
+                let object = self.body(warnings)?;
+                let (outcome, _) = self.write().put(self.name(), part, &object)?;
+                Ok(self.written(200, &outcome))
+            }
+        }
+    }
+
+    fn scale(&self, paths: &ScalePaths) -> Result<Response<Body>, Status> {
+        let scaled = match self.verb {
+            Verb::Get => {
+                let entry = self
+                    .core
+                    .entry(&self.served, self.namespace(), self.name())?;
+                scale::show(&convert::from_stored(&self.served, &entry.object), paths)
+            }
+            Verb::Patch => {
+                let format = Format::of(self.media_type(), true)?;
+                let body = format.parse(&self.call.body)?;
+                let outcome = self.write().scale(self.name(), paths, |current| {
+                    let patched = match format {
+                        Format::Json => patch::json(current, &body),
+                        _ => patch::merge(current, &body),
+                    };
+                    patched.map_err(|e| Status::bad_request(e.to_string()))
+                })?;
+                scale::show(&outcome.shown(&self.served), paths)
+            }
+            _ => {
+                let mut body = decode::parse(&self.call.body, self.media_type())?;
+                decode::expect_kind(&mut body, &scale::gvk())?;
+                let outcome = self
+                    .write()
+                    .scale(self.name(), paths, |_| Ok(body.clone()))?;
+                scale::show(&outcome.shown(&self.served), paths)
+            }
+        };
+        Ok(respond::value(200, &scaled, self.call.accept.yaml))
+    }
+
+    fn pod(&self) -> Result<Value, Status> {
+        let entry = self
+            .core
+            .entry(&self.served, self.namespace(), self.name())?;
+        Ok(entry.object.clone())
+    }
+
+    async fn log(&self) -> Result<Response<Body>, Status> {
+        let pod = self.pod()?;
+        let container = pod::container(&pod, self.call.query.text("container"))?;
+        let options = logs::options(&self.call.query, container, self.name())?;
+        // Nothing has run yet: there is nothing to show, as upstream answers.
+        if object::text(&pod, &["spec", "nodeName"]).is_empty() {
+            return Ok(respond::text(200, ""));
+        }
+        let namespace = self.namespace().unwrap_or_default();
+        let connector = self.core.pods();
+        logs::serve(connector.as_ref(), namespace, self.name(), options).await
+    }
+
+    fn session(
+        &self,
+        session: Session,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Body>, Status> {
+        let pod = self.pod()?;
+        let container = pod::container(&pod, self.call.query.text("container"))?;
+        pod::reachable(&pod)?;
+        let plan = exec::Plan {
+            connector: self.core.pods(),
+            session,
+            namespace: self.namespace().unwrap_or_default().to_owned(),
+            pod: self.name().to_owned(),
+            options: exec::options(&self.call.query, container, session)?,
+        };
+        let handshake = websocket::accept(&self.call.parts.headers, upgrade)?;
+        Ok(handshake.start(move |socket, protocol| exec::serve(plan, socket, protocol)))
+    }
+
+    fn port_forward(&self, upgrade: Option<OnUpgrade>) -> Result<Response<Body>, Status> {
+        pod::reachable(&self.pod()?)?;
+        let ports = port_forward::ports(&self.call.query)?;
+        let connector = self.core.pods();
+        let namespace = self.namespace().unwrap_or_default().to_owned();
+        let pod = self.name().to_owned();
+        let handshake = websocket::accept(&self.call.parts.headers, upgrade)?;
+        Ok(handshake.start(move |socket, _| {
+            port_forward::serve(connector, namespace, pod, ports, socket)
+        }))
+    }
+}

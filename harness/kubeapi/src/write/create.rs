@@ -1,0 +1,139 @@
+//! Creating objects.
+
+use std::sync::PoisonError;
+
+use serde_json::Value;
+
+use super::metadata::{dedup_owners, generate_name, match_namespace, wipe_system_fields};
+use super::{Outcome, Part, Write};
+use crate::admission;
+use crate::convert;
+use crate::kinds::crds;
+use crate::object;
+use crate::registry::builtin::CRDS;
+use crate::status::{Reason, Status};
+use crate::storage::Refused;
+use crate::validation;
+
+/// How often a generated name that is taken is replaced by another.
+const NAME_ATTEMPTS: usize = 8;
+
+/// Whether the object's managedFields are already there (apply) or are to be noted here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    Note,
+    Noted,
+}
+
+impl Write<'_> {
+    /// Creates an object, checked and pruned, in the version of the request.
+    pub fn create(&self, object: Value) -> Result<Outcome, Status> {
+        self.create_owned(object, Ownership::Note)
+    }
+
+    pub fn create_owned(&self, object: Value, ownership: Ownership) -> Result<Outcome, Status> {
+        let generated = object::name(&object).is_empty()
+            && !object::meta(&object, "generateName").is_empty();
+        let attempts = if generated { NAME_ATTEMPTS } else { 1 };
+        let mut last = None;
+        for _ in 0..attempts {
+            match self.create_once(object.clone(), ownership) {
+                Err(status) if status.reason == Reason::AlreadyExists => last = Some(status),
+                result => return result,
+            }
+        }
+        let mut status = last.unwrap_or_else(|| Status::internal("no name was tried"));
+        if generated {
+            status.message.push_str(
+                ", the server was not able to generate a unique name for the object",
+            );
+        }
+        Err(status)
+    }
+
+    fn create_once(&self, mut object: Value, ownership: Ownership) -> Result<Outcome, Status> {
+        self.prepare(&mut object)?;
+        let resource = &self.served.resource;
+        admission::namespace::check(self.core, self.served, self.namespace, &object)?;
+        // Addresses stay reserved until the service that has them is stored.
+        let _reserved = admission::service::needs_address(self.served).then(|| {
+            self.core
+                .service_allocation
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        });
+        if ownership == Ownership::Note {
+            let writer = self.writer(Part::Main, self.reset(Part::Main));
+            crate::patch::track_update(None, &mut object, &writer);
+        }
+        // What the server adds from here on is nobody's.
+        self.served.strategy().prepare_create(&mut object);
+        self.default(&mut object);
+        admission::pod::admit(self.core, self.served, &mut object)?;
+        admission::service::allocate(self.core, self.served, &mut object, None)?;
+        let mut errors = validation::metadata::on_create(
+            &object,
+            resource.namespaced,
+            resource.name_rule,
+        );
+        errors.extend(self.violations(&object, None));
+        self.invalid(&object, errors)?;
+        admission::crd::check_names(self.core, self.served, &object)?;
+        if &*resource.storage == CRDS {
+            crds::established(&mut object, self.core.now());
+        }
+        let object = convert::to_stored(self.served, object);
+        if self.options.dry_run {
+            let key = crate::storage::Key::of(&object);
+            return match self.core.store.get(&resource.storage, &key) {
+                Some(_) => Err(self.exists(&object)),
+                None => Ok(Outcome::Dry(object)),
+            };
+        }
+        let name = object::name(&object).to_owned();
+        let entry = self
+            .core
+            .store
+            .create(&resource.storage, object)
+            .map_err(|refused| match refused {
+                Refused::Exists | Refused::Stale => {
+                    Status::already_exists(self.group(), self.plural(), &name)
+                }
+            })?;
+        admission::after_create(self.core, self.served, &entry.object);
+        Ok(Outcome::Stored(entry))
+    }
+
+    fn exists(&self, object: &Value) -> Status {
+        Status::already_exists(self.group(), self.plural(), object::name(object))
+    }
+
+    /// Names, system metadata, what is not the client's to set, and defaults.
+    fn prepare(&self, object: &mut Value) -> Result<(), Status> {
+        let namespace = self
+            .served
+            .resource
+            .namespaced
+            .then_some(self.namespace)
+            .flatten();
+        match_namespace(object, namespace)?;
+        let prefix = object::meta(object, "generateName").to_owned();
+        if object::name(object).is_empty() && !prefix.is_empty() {
+            object::set(object, &["metadata", "name"], generate_name(&prefix));
+        }
+        wipe_system_fields(object);
+        dedup_owners(object);
+        let metadata = object::child(object, "metadata");
+        metadata["uid"] = uuid::Uuid::new_v4().to_string().into();
+        metadata["creationTimestamp"] = object::time(self.core.now()).into();
+        let strategy = self.served.strategy();
+        if strategy.counts_generation() {
+            metadata["generation"] = 1.into();
+        }
+        if self.served.resource.is_custom() && self.served.version().has_status() {
+            object::remove(object, &["status"]);
+        }
+        self.default(object);
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! Replacing objects, whole or in part.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+
+use super::create::Ownership;
+use super::metadata::{dedup_owners, match_name, match_namespace, same_content};
+use super::{Outcome, Part, Write};
+use crate::admission;
+use crate::convert;
+use crate::kinds::{crds, restore};
+use crate::object;
+use crate::registry::builtin::{CRDS, NAMESPACES};
+use crate::status::Status;
+use crate::storage::{Entry, Refused};
+use crate::validation;
+
+/// How often a change that does not insist on a resourceVersion is tried again when others write meanwhile.
+const ATTEMPTS: usize = 64;
+
+impl Write<'_> {
+    /// Replaces an object by one a client sent (PUT). Returns whether it was created instead.
+    pub fn put(&self, name: &str, part: Part, object: &Value) -> Result<(Outcome, bool), Status> {
+        let mut object = object.clone();
+        match_name(&mut object, name)?;
+        let namespace = self
+            .served
+            .resource
+            .namespaced
+            .then_some(self.namespace)
+            .flatten();
+        match_namespace(&mut object, namespace)?;
+        let changed = self.change(name, part, Ownership::Note, |current| {
+            self.check_uid(&object, current)?;
+            if object::resource_version(&object).is_empty()
+                && !self.served.strategy().allows_unconditional_update()
+            {
+                let error = validation::field::invalid(
+                    "metadata.resourceVersion",
+                    0,
+                    "must be specified for an update",
+                );
+                self.invalid(&object, vec![error])?;
+            }
+            Ok(object.clone())
+        });
+        match changed {
+            Err(status)
+                if status.is_not_found()
+                    && part == Part::Main
+                    && self.served.strategy().allows_create_on_update() =>
+            {
+                Ok((self.create(object)?, true))
+            }
+            changed => Ok((changed?, false)),
+        }
+    }
+
+    /// An object with a uid must replace the object with that uid.
+    fn check_uid(&self, object: &Value, current: &Value) -> Result<(), Status> {
+        let (wanted, found) = (object::uid(object), object::uid(current));
+        if wanted.is_empty() || wanted == found {
+            return Ok(());
+        }
+        Err(Status::conflict(
+            self.group(),
+            self.plural(),
+            object::name(current),
+            &format!(
+                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+            ),
+        ))
+    }
+
+    /// Changes an object by a function of its current state (in the version of the request). A result with another
+    /// resourceVersion than the current one is a conflict.
+    pub fn change(
+        &self,
+        name: &str,
+        part: Part,
+        ownership: Ownership,
+        make: impl Fn(&Value) -> Result<Value, Status>,
+    ) -> Result<Outcome, Status> {
+        for _ in 0..ATTEMPTS {
+            let entry = self.core.entry(self.served, self.namespace, name)?;
+            let current = convert::from_stored(self.served, &entry.object);
+            let mut new = make(&current)?;
+            let version = object::resource_version(&new);
+            if !version.is_empty() && version != object::resource_version(&current) {
+                return Err(Status::modified(self.group(), self.plural(), name));
+            }
+            self.finish(&mut new, &current, part, ownership)?;
+            // The address of a service stays reserved until it is stored.
+            let _reserved = admission::service::needs_address(self.served).then(|| {
+                self.core
+                    .service_allocation
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+            });
+            admission::service::allocate(self.core, self.served, &mut new, Some(&current))?;
+            self.check(&new, &current, part)?;
+            match self.commit(&entry, new)? {
+                Some(outcome) => return Ok(outcome),
+                None => continue,
+            }
+        }
+        Err(Status::modified(self.group(), self.plural(), name))
+    }
+
+    fn check(&self, new: &Value, current: &Value, part: Part) -> Result<(), Status> {
+        let mut errors = validation::metadata::on_update(new, current);
+        if part == Part::Status {
+            if let Some(schema) = &self.served.version().schema {
+                errors.extend(schema.validate(new, Some(current)));
+            }
+        } else if part == Part::Main {
+            errors.extend(self.violations(new, Some(current)));
+        }
+        self.invalid(new, errors)
+    }
+
+    /// None when somebody else wrote meanwhile.
+    fn commit(&self, entry: &Arc<Entry>, new: Value) -> Result<Option<Outcome>, Status> {
+        let new = convert::to_stored(self.served, new);
+        if self.options.dry_run {
+            return Ok(Some(Outcome::Dry(new)));
+        }
+        let resource = &self.served.resource;
+        let stored = if removable(&new, &resource.storage) {
+            self.core.store.delete(&resource.storage, entry, Some(new))
+        } else if new == entry.object {
+            return Ok(Some(Outcome::Stored(entry.clone())));
+        } else {
+            self.core.store.update(&resource.storage, entry, new)
+        };
+        match stored {
+            Ok(entry) => {
+                admission::after_update(self.core, self.served, &entry.object)?;
+                Ok(Some(Outcome::Stored(entry)))
+            }
+            Err(Refused::Stale | Refused::Exists) => Ok(None),
+        }
+    }
+
+    /// Brings a client's new state into the form it may be stored in.
+    fn finish(
+        &self,
+        new: &mut Value,
+        old: &Value,
+        part: Part,
+        ownership: Ownership,
+    ) -> Result<(), Status> {
+        if !new.is_object() {
+            return Err(Status::bad_request("the result is not an object"));
+        }
+        restore_system_fields(new, old);
+        dedup_owners(new);
+        self.isolate(new, old, part);
+        self.default(new);
+        let strategy = self.served.strategy();
+        match part {
+            Part::Main => strategy.prepare_update(new, old),
+            Part::Status => strategy.prepare_status(new, old),
+            Part::View(_) => {}
+        }
+        let ignore_status = self.served.version().has_status();
+        if strategy.counts_generation() && !same_content(new, old, ignore_status) {
+            let generation = object::integer(old, &["metadata", "generation"]).unwrap_or(0);
+            object::set(new, &["metadata", "generation"], generation + 1);
+        }
+        if ownership == Ownership::Note {
+            crate::patch::track_update(Some(old), new, &self.writer(part, self.reset(part)));
+        }
+        if &*self.served.resource.storage == CRDS && part == Part::Main {
+            crds::established(new, self.core.now());
+        }
+        Ok(())
+    }
+
+    /// Keeps every endpoint to its own part of the object.
+    fn isolate(&self, new: &mut Value, old: &Value, part: Part) {
+        match part {
+            Part::Main => {
+                if self.served.version().has_status() {
+                    restore(new, old, &["status"]);
+                }
+            }
+            Part::Status => {
+                let mut kept = old.clone();
+                restore(&mut kept, new, &["status"]);
+                if self.served.resource.is_custom() {
+                    restore(&mut kept, new, &["metadata", "managedFields"]);
+                } else {
+                    restore(&mut kept, new, &["metadata"]);
+                }
+                *new = kept;
+            }
+            Part::View("finalize") => {
+                let mut kept = old.clone();
+                restore(&mut kept, new, &["spec", "finalizers"]);
+                *new = kept;
+            }
+            Part::View("ephemeralcontainers") => {
+                let mut kept = old.clone();
+                restore(&mut kept, new, &["spec", "ephemeralContainers"]);
+                *new = kept;
+            }
+            Part::View(_) => restore(new, old, &["status"]),
+        }
+    }
+}
+
+/// What an update cannot change: identity, times, generation.
+fn restore_system_fields(new: &mut Value, old: &Value) {
+    if object::uid(new).is_empty() {
+        restore(new, old, &["metadata", "uid"]);
+    }
+    for key in [
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+    ] {
+        restore(new, old, &["metadata", key]);
+    }
+    for key in ["apiVersion", "kind"] {
+        restore(new, old, &[key]);
+    }
+    object::remove(new, &["metadata", "selfLink"]);
+}
+
+/// Whether an object that is being deleted has nothing left to wait for.
+pub fn removable(object: &Value, storage: &str) -> bool {
+    object::is_deleting(object)
+        && object::finalizers(object).is_empty()
+        && object::integer(object, &["metadata", "deletionGracePeriodSeconds"]).unwrap_or(0) == 0
+        && (storage != NAMESPACES || object::list(object, &["spec", "finalizers"]).is_empty())
+}

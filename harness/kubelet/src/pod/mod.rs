@@ -1,0 +1,17 @@
+//! One pod: a worker that makes what is there equal to what is wanted, whenever something changes.
+
+mod config;
+mod container;
+mod context;
+mod hooks;
+mod policy;
+mod qos;
+mod start;
+mod status;
+mod stop;
+mod termination;
+mod worker;
+mod writer;
+
+pub(crate) use context::{NodeContext, Shared};
+pub(crate) use worker::{Desired, Worker};

@@ -1,0 +1,124 @@
+//! What this machine lacks for a lab, and the one command that gives it.
+//!
+//! [`Facts`] are gathered once; every check is a pure function of them.
+
+mod checks;
+mod facts;
+mod subordinate;
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+pub use facts::{Access, Facts, Helpers, KernelModule, UserNamespaces};
+
+use crate::boot::Step;
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    pub id: CheckId,
+    pub title: &'static str,
+    pub status: Status,
+    /// What is there, in a few words.
+    pub found: String,
+    /// What does not work without it; empty when all is well.
+    pub breaks: &'static str,
+    /// The one command that mends it.
+    pub fix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Ok,
+    /// Tells something; nothing depends on it.
+    Info,
+    /// A lab starts, but something may not work.
+    Warning,
+    /// No lab starts, or none can be built.
+    Failed,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckId {
+    Namespaces,
+    Privileges,
+    UserNamespaces,
+    AppArmor,
+    SubordinateIds,
+    IdMapHelpers,
+    Proc,
+    Tun,
+    Overlay,
+    NetworkDevices,
+    RootFsBuilder,
+    DiskSpace,
+    Memory,
+    Inotify,
+    Kvm,
+}
+
+/// Examines this machine. `cache` is where root file systems and images go; it need not exist yet.
+pub fn examine(cache: &Path) -> Vec<Check> {
+    examine_facts(&Facts::gather(cache))
+}
+
+/// The same for given facts.
+pub fn examine_facts(facts: &Facts) -> Vec<Check> {
+    checks::ALL
+        .iter()
+        .filter_map(|rule| rule.apply(facts))
+        .collect()
+}
+
+/// The finding behind a failed step of boot, if there is one.
+pub fn explain(step: Step) -> Option<Check> {
+    let suspects = suspects(step);
+    if suspects.is_empty() {
+        return None;
+    }
+    // The cache plays no part in any step.
+    let mut found: Vec<Check> = examine(Path::new("/"))
+        .into_iter()
+        .filter(|check| check.status == Status::Failed)
+        .collect();
+    suspects.iter().find_map(|id| {
+        let index = found.iter().position(|check| check.id == *id)?;
+        Some(found.swap_remove(index))
+    })
+}
+
+/// What may be behind a failed step, likeliest first.
+fn suspects(step: Step) -> &'static [CheckId] {
+    use CheckId as Id;
+    match step {
+        Step::UserNamespace => &[Id::UserNamespaces, Id::Namespaces, Id::AppArmor],
+        Step::IdMaps => &[Id::IdMapHelpers, Id::SubordinateIds, Id::AppArmor],
+        // With AppArmor's restriction the user namespace is made, but is worth nothing.
+        Step::Namespaces => &[Id::AppArmor, Id::Privileges, Id::Namespaces],
+        Step::Proc | Step::Sys => &[Id::Proc, Id::AppArmor, Id::Privileges],
+        Step::Tree | Step::PivotRoot => &[Id::AppArmor, Id::Privileges],
+        Step::Overlay => &[Id::Overlay, Id::AppArmor, Id::Privileges],
+        Step::Tun => &[Id::Tun],
+        Step::Handshake
+        | Step::SingleThread
+        | Step::Fork
+        | Step::Devices
+        | Step::Cache
+        | Step::Runtime => &[],
+    }
+}

@@ -1,0 +1,87 @@
+//! Where the lab's images come from: the cache, and what only the host side can fetch.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+use trunkline_kubelet::{ImageFailure, ImageSource};
+use trunkline_userland::{Cache, Catalogue, Image, ImagePolicy, Images};
+
+use crate::{
+    boot::{CACHE_INSIDE, ControlSender},
+    message::FromServer,
+};
+
+type Waiting = HashMap<u64, oneshot::Sender<Result<Image, String>>>;
+
+/// Resolves images for the kubelet.
+#[derive(Debug)]
+pub struct LabImages {
+    images: Images,
+    policy: ImagePolicy,
+    host: ControlSender<FromServer>,
+    waiting: Mutex<Waiting>,
+    next: AtomicU64,
+}
+
+impl LabImages {
+    pub fn new(catalogue: Catalogue, policy: ImagePolicy, host: ControlSender<FromServer>) -> Self {
+        Self {
+            images: Images::new(Cache::at(PathBuf::from(CACHE_INSIDE)), catalogue),
+            policy,
+            host,
+            waiting: Mutex::default(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// Hands the host side's answer to whoever asked for it.
+    pub fn answer(&self, id: u64, image: Result<Image, String>) {
+        if let Some(sender) = self.waiting().remove(&id) {
+            // The pod may be gone meanwhile.
+            let _ = sender.send(image);
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask_host(&self, reference: &str) -> Result<Image, String> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting().insert(id, sender);
+        let gone = || "the lab's host side is gone".to_owned();
+        self.host.send(&FromServer::WantImage { id, reference: reference.to_owned() }).map_err(|_| gone())?;
+        receiver.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+#[async_trait]
+impl ImageSource for LabImages {
+    async fn present(&self, reference: &str) -> Option<Image> {
+        match self.policy {
+            ImagePolicy::Build => self.images.resolve(reference, ImagePolicy::Build, &|_| ()).await.ok(),
+            // Only the host side knows; it answers from its cache when it can.
+            ImagePolicy::Pull => None,
+        }
+    }
+
+    async fn provide(&self, reference: &str) -> Result<Image, ImageFailure> {
+        match self.policy {
+            ImagePolicy::Build => self
+                .images
+                .resolve(reference, ImagePolicy::Build, &|_| ())
+                .await
+                .map_err(|error| ImageFailure(error.to_string())),
+            ImagePolicy::Pull => self.ask_host(reference).await.map_err(ImageFailure),
+        }
+    }
+}
