@@ -26,6 +26,11 @@ pub trait Site: Send + Sync + fmt::Debug {
 
     /// What the network says about a probe that got no answer. `None` where the site can say nothing.
     async fn evidence(&self, question: &EvidenceRequest) -> Result<Option<Evidence>, SiteError>;
+
+    /// Returns when the site is gone, and why: nothing on it can be judged any more. Most sites cannot know.
+    async fn gone(&self) -> SiteError {
+        std::future::pending().await
+    }
 }
 
 /// What a site offers, held against a scenario's `requires`.

@@ -107,8 +107,9 @@ impl Fabric {
         })
     }
 
-    /// Makes a pod's interface and waits until OVN has it installed. What a failed or dropped call has left behind is
-    /// removed by [`unplug_sandbox`](Self::unplug_sandbox).
+    /// Makes a pod's interface and waits until OVN has it installed. A call that fails leaves nothing behind; what one
+    /// that is dropped has left is removed by [`unplug_sandbox`](Self::unplug_sandbox) and the end of the pod's
+    /// namespace.
     pub async fn plug(&self, port: &Port) -> Result<Plugged> {
         let node = self.running(&port.node)?;
         self.0.daemons.guard(plug::plug(node, port)).await

@@ -28,6 +28,6 @@ pub use error::{DaemonDied, Error, Result};
 pub use fabric::{Convergence, Fabric, ZoneConvergence};
 pub use gateway::NodeGateway;
 pub use netns::NetNs;
-pub use node::{ChassisId, DATABASES, Node, NodeName, Zone};
+pub use node::{ChassisId, Node, NodeName, Zone};
 pub use port::{Plugged, Port, Route};
 pub use spec::{FabricSpec, NodeSpec, PhysicalSpec};

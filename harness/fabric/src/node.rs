@@ -96,10 +96,7 @@ impl fmt::Display for ChassisId {
     }
 }
 
-/// The databases every node's server holds; all of them behind the same socket.
-pub const DATABASES: [&str; 3] = ["OVN_Northbound", "OVN_Southbound", "Open_vSwitch"];
-
-/// Sockets of a zone's databases. One server holds both, so the two paths are equal; the database's name tells.
+/// Sockets of a zone's databases. One server holds these and `Open_vSwitch`, so all paths of a node are equal; the database's name tells them apart.
 #[derive(Debug, Clone)]
 pub struct Zone {
     pub nb: PathBuf,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ovsdb::{Datum, Row};
 
-use crate::link::{End, Hop};
+use crate::link::{End, Hop, Links};
 use crate::start::RunningNode;
 use crate::vswitch::{BridgePort, INTEGRATION};
 use crate::{Plugged, Port, Result};
@@ -26,6 +26,16 @@ static UNNAMED: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) async fn plug(node: &RunningNode, port: &Port) -> Result<Plugged> {
     let plugged = make_interface(node, port).await?;
+    let connected = connect(node, port, &plugged).await;
+    if let Err(error) = connected {
+        // The caller may try again, and OVN must not see the port twice. What failed is the first error, not this.
+        let _ = unplug(node, std::slice::from_ref(&plugged.host_ifname)).await;
+        return Err(error);
+    }
+    Ok(plugged)
+}
+
+async fn connect(node: &RunningNode, port: &Port, plugged: &Plugged) -> Result<()> {
     let row = BridgePort {
         name: &plugged.host_ifname,
         interface: Row::new().with("external_ids", Datum::map(external_ids(port))),
@@ -36,7 +46,7 @@ pub(crate) async fn plug(node: &RunningNode, port: &Port) -> Result<Plugged> {
         node.vswitch.installed(&plugged.host_ifname, true, LIMIT),
         configure(port, plugged.ifindex),
     )?;
-    Ok(plugged)
+    Ok(())
 }
 
 pub(crate) async fn unplug(node: &RunningNode, names: &[String]) -> Result<()> {
@@ -59,7 +69,17 @@ async fn make_interface(node: &RunningNode, port: &Port) -> Result<Plugged> {
     let here = End::new(&unnamed, None, port.mtu);
     let there = End::new(&port.ifname, port.mac, port.mtu);
     links.add_pair(here, there, &port.netns).await?;
-    let (index, ifindex) = tokio::try_join!(links.index(&unnamed), async {
+    let named = name_interface(links, &unnamed, port).await;
+    if named.is_err() {
+        // As above.
+        let _ = links.remove(&unnamed).await;
+    }
+    named
+}
+
+/// The name depends on what the kernel chose for the other end.
+async fn name_interface(links: &Links, unnamed: &str, port: &Port) -> Result<Plugged> {
+    let (index, ifindex) = tokio::try_join!(links.index(unnamed), async {
         port.netns.links().await?.index(&port.ifname).await
     })?;
     let host_ifname = host_ifname(port, ifindex);

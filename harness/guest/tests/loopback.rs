@@ -507,9 +507,15 @@ fn what_is_no_request_is_answered_and_the_rest_goes_on() {
 
 /// Answers each question as its name says.
 fn name_server() -> u16 {
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // A port that happens to be free on both.
+    let (udp, tcp) = std::iter::repeat_with(|| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .take(100)
+        .find_map(|udp| {
+            let address = udp.local_addr().unwrap();
+            Some((udp, TcpListener::bind(address).ok()?))
+        })
+        .unwrap();
     let port = udp.local_addr().unwrap().port();
-    let tcp = TcpListener::bind(("127.0.0.1", port)).unwrap();
     thread::spawn(move || {
         let mut buffer = [0; 512];
         while let Ok((length, client)) = udp.recv_from(&mut buffer) {
@@ -537,7 +543,7 @@ fn reply(question: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
     let question = Packet::parse(question).unwrap();
     let name = question.questions[0].qname.to_string();
     let mut reply = Packet::new_reply(question.id());
-    reply.questions = question.questions.clone();
+    reply.questions.clone_from(&question.questions);
     let record = |rdata| ResourceRecord::new(Name::new_unchecked("x.test"), CLASS::IN, 30, rdata);
     match name.split('.').next().unwrap() {
         "silent" => return None,

@@ -69,15 +69,20 @@ fn package(package: &str, source: &str, out: &mut String) -> Result<(), Fail> {
         .map(|(_, [name, of])| (name, of))
         .collect();
     let structs = Regex::new(r"(?ms)^type (\w+) struct \{\n(.*?)^\}")?;
-    let field =
-        Regex::new(r#"(?m)^\s+(?:\w+ +)?(\S+) +`json:"([^"]*)".*?protobuf:"\w+,(\d+),[^"]*name=(\w+)"#)?;
+    let field = Regex::new(
+        r#"(?m)^\s+(?:\w+ +)?(\S+) +`json:"([^"]*)".*?protobuf:"\w+,(\d+),[^"]*name=(\w+)"#,
+    )?;
     let mut messages: BTreeMap<&str, String> = BTreeMap::new();
     for (_, [name, body]) in structs.captures_iter(source).map(|c| c.extract()) {
         let mut lines = String::new();
         for (_, [go, json, number, proto]) in field.captures_iter(body).map(|c| c.extract()) {
             let (flags, kind) = describe(package, go, json, &aliases);
             let json_name = json.split(',').next().unwrap_or_default();
-            let json_name = if json_name.is_empty() { proto } else { json_name };
+            let json_name = if json_name.is_empty() {
+                proto
+            } else {
+                json_name
+            };
             writeln!(lines, "{number} {flags} {json_name} {kind}")?;
         }
         messages.insert(name, lines);
@@ -89,7 +94,12 @@ fn package(package: &str, source: &str, out: &mut String) -> Result<(), Fail> {
 }
 
 /// Flags: `*` list, `%` map, `^` inlined into its parent, `z` keeps its zero value, `-` none.
-fn describe(package: &str, go: &str, json: &str, aliases: &HashMap<&str, &str>) -> (String, String) {
+fn describe(
+    package: &str,
+    go: &str,
+    json: &str,
+    aliases: &HashMap<&str, &str>,
+) -> (String, String) {
     let mut flags = String::new();
     let mut kind = go.trim();
     if let Some(of) = aliases.get(kind)
@@ -105,7 +115,7 @@ fn describe(package: &str, go: &str, json: &str, aliases: &HashMap<&str, &str>) 
         flags.push('z');
     }
     if json.contains(",inline") {
-        flags = "^".to_owned();
+        "^".clone_into(&mut flags);
     }
     if kind == "[]byte" {
         return (or_dash(flags), "bytes".to_owned());

@@ -11,12 +11,13 @@
 //!
 //! Only facts are taken over (types, properties, required, enums, formats, defaults, list and patch semantics, kinds);
 //! descriptions are dropped, references are shortened to the type's name, and types of group versions that this
-//! server does not serve are left out. What the documents do not say, which scalars Go leaves out when they are zero
-//! (`x-omit-zero`), comes from the struct tags of the Go types.
+//! server does not serve are left out. What the documents do not say comes from the Go types: which scalars Go leaves
+//! out when they are zero (`x-omit-zero`), what it writes as null when there is nothing
+//! (`x-write-null`), and the values of enumerations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 use serde_json::{Map, Value, json};
@@ -81,8 +82,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             types.insert(name.clone(), facts(schema, Place::Type));
         }
     }
+    let mut packages = HashMap::new();
     for (name, schema) in &mut types {
-        mark_omitted(name, schema, Path::new(&modules), &version)?;
+        add_go_facts(name, schema, &mut packages, Path::new(&modules), &version)?;
     }
     let json = serde_json::to_vec(&types)?;
     let compressed = zstd::bulk::compress(&json, 19)?;
@@ -176,13 +178,97 @@ fn served(kinds: &Value) -> Value {
         .collect()
 }
 
-/// A struct's fields: JSON name (empty when inlined), Go type, and whether zero is left out.
-type Fields = Vec<(String, String, bool)>;
+/// What a Go package says about its types.
+#[derive(Default)]
+struct Package {
+    structs: HashMap<String, Vec<Field>>,
+    /// Values of the types marked as enumerations, sorted.
+    enums: HashMap<String, BTreeSet<String>>,
+}
 
-/// Marks the scalars of a type that Go leaves out when they are zero.
-fn mark_omitted(
+struct Field {
+    /// Name in JSON; empty when the field's own fields stand in its place.
+    name: String,
+    go_type: String,
+    /// `omitempty` or `omitzero`: scalars that are zero are left out.
+    omit_zero: bool,
+    /// `omitzero`: structs that are zero are left out, too.
+    omit_struct: bool,
+}
+
+impl Package {
+    /// A struct's fields with those of the structs embedded in it.
+    fn fields(&self, structure: &str) -> Vec<&Field> {
+        self.structs
+            .get(structure)
+            .into_iter()
+            .flatten()
+            .flat_map(|field| {
+                if field.name.is_empty() {
+                    self.fields(&field.go_type)
+                } else {
+                    vec![field]
+                }
+            })
+            .collect()
+    }
+
+    fn read(directory: &Path) -> Result<Self, Box<dyn Error>> {
+        let structure = Regex::new(r"^type (\w+) struct \{")?;
+        let field = Regex::new(r#"^\s+(?:\w+\s+)?(\S+)\s+`json:"([^",]*)((?:,\w+)*)""#)?;
+        let named = Regex::new(r"^type (\w+) string")?;
+        // `Name Type = "value"` and `Name = Type("value")`
+        let value = Regex::new(r#"^\s+\w+\s+(?:=\s*)?(\w+)\s*(?:=\s*|\()"([^"]*)""#)?;
+        let mut package = Self::default();
+        let mut values: Vec<(String, String)> = Vec::new();
+        for entry in
+            std::fs::read_dir(directory).map_err(|e| format!("{}: {e}", directory.display()))?
+        {
+            let path = entry?.path();
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            if !file.ends_with(".go") || file.ends_with("_test.go") {
+                continue;
+            }
+            let mut current: Option<(String, Vec<Field>)> = None;
+            let mut marked = false;
+            for line in std::fs::read_to_string(&path)?.lines() {
+                if let Some(found) = structure.captures(line) {
+                    current = Some((found[1].to_owned(), Vec::new()));
+                } else if line == "}" {
+                    package.structs.extend(current.take());
+                } else if let (Some((_, fields)), Some(found)) =
+                    (&mut current, field.captures(line))
+                {
+                    fields.push(Field {
+                        name: found[2].to_owned(),
+                        go_type: found[1].to_owned(),
+                        omit_zero: found[3].contains("omitempty") || found[3].contains("omitzero"),
+                        omit_struct: found[3].contains("omitzero"),
+                    });
+                } else if let Some(found) = named.captures(line) {
+                    if marked {
+                        package.enums.insert(found[1].to_owned(), BTreeSet::new());
+                    }
+                } else if let Some(found) = value.captures(line) {
+                    values.push((found[1].to_owned(), found[2].to_owned()));
+                }
+                marked = line.trim() == "// +enum" || (marked && line.starts_with("//"));
+            }
+        }
+        for (name, value) in values {
+            if let Some(known) = package.enums.get_mut(&name) {
+                known.insert(value);
+            }
+        }
+        Ok(package)
+    }
+}
+
+/// Adds to a type what only its Go struct says.
+fn add_go_facts(
     name: &str,
     schema: &mut Value,
+    packages: &mut HashMap<PathBuf, Package>,
     modules: &Path,
     version: &str,
 ) -> Result<(), Box<dyn Error>> {
@@ -193,65 +279,48 @@ fn mark_omitted(
     let [module, package @ .., kind] = parts.as_slice() else {
         return Ok(());
     };
-    let directory = modules
-        .join(format!("{module}@{version}"))
-        .join(package.join("/"));
-    let structs = structs(&directory)?;
-    for omitted in omitted(&structs, kind) {
-        let Some(property) = properties.get_mut(&omitted) else {
+    let at = |module: &str, path: &str| modules.join(format!("{module}@{version}")).join(path);
+    let own = at(module, &package.join("/"));
+    // Types of other packages that fields refer to are those of the core group.
+    let core = at("api", "core/v1");
+    for directory in [&own, &core] {
+        if !packages.contains_key(directory) {
+            packages.insert(directory.clone(), Package::read(directory)?);
+        }
+    }
+    for field in packages[&own].fields(kind) {
+        let Some(property) = properties.get_mut(&field.name) else {
             continue;
         };
         let scalar = matches!(
             property["type"].as_str(),
             Some("string" | "integer" | "boolean" | "number")
         );
-        if scalar {
+        let pointer = field.go_type.starts_with('*');
+        if scalar && field.omit_zero && !pointer {
             property["x-omit-zero"] = true.into();
+        }
+        let time = matches!(
+            field.go_type.trim_start_matches("metav1."),
+            "Time" | "MicroTime"
+        );
+        let nil = pointer || field.go_type.starts_with('[') || field.go_type.starts_with("map[");
+        if (time && !field.omit_struct) || (nil && !field.omit_zero) {
+            property["x-write-null"] = true.into();
+        }
+        let element = field.go_type.trim_start_matches(['*', '[', ']']);
+        let enums = match element.split_once('.') {
+            Some((_, name)) => packages[&core].enums.get(name),
+            None => packages[&own].enums.get(element),
+        };
+        if let Some(values) = enums {
+            let place = if scalar {
+                property
+            } else {
+                &mut property["items"]
+            };
+            place["enum"] = values.iter().cloned().collect();
         }
     }
     Ok(())
-}
-
-fn omitted(structs: &HashMap<String, Fields>, kind: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    for (name, go_type, omit) in structs.get(kind).into_iter().flatten() {
-        if name.is_empty() {
-            out.extend(self::omitted(structs, go_type));
-        } else if *omit && !go_type.starts_with(['*', '[']) && !go_type.starts_with("map[") {
-            out.push(name.clone());
-        }
-    }
-    out
-}
-
-/// The structs of a package by name.
-fn structs(directory: &Path) -> Result<HashMap<String, Fields>, Box<dyn Error>> {
-    let head = Regex::new(r"^type (\w+) struct \{")?;
-    let field = Regex::new(r#"^\s+(?:\w+\s+)?(\S+)\s+`json:"([^",]*)((?:,\w+)*)""#)?;
-    let mut out = HashMap::new();
-    for entry in
-        std::fs::read_dir(directory).map_err(|e| format!("{}: {e}", directory.display()))?
-    {
-        let path = entry?.path();
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        if !file.ends_with(".go") || file.ends_with("_test.go") {
-            continue;
-        }
-        let mut current: Option<(String, Fields)> = None;
-        for line in std::fs::read_to_string(&path)?.lines() {
-            if let Some(name) = head.captures(line) {
-                current = Some((name[1].to_owned(), Vec::new()));
-            } else if line == "}" {
-                out.extend(current.take());
-            } else if let (Some((_, fields)), Some(found)) = (&mut current, field.captures(line)) {
-                let options = &found[3];
-                fields.push((
-                    found[2].to_owned(),
-                    found[1].to_owned(),
-                    options.contains("omitempty") || options.contains("omitzero"),
-                ));
-            }
-        }
-    }
-    Ok(out)
 }

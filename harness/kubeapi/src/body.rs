@@ -18,11 +18,7 @@ pub struct Body(UnsyncBoxBody<Bytes, BoxError>);
 
 impl Body {
     pub fn empty() -> Self {
-        Self(
-            Empty::new()
-                .map_err(|never| match never {})
-                .boxed_unsync(),
-        )
+        Self(Empty::new().map_err(|never| match never {}).boxed_unsync())
     }
 
     /// Chunks as they come; each is sent as a frame of its own.

@@ -6,11 +6,11 @@ use crate::object;
 use crate::protobuf;
 use crate::registry::Served;
 use crate::request::Validation;
-use crate::schema::{Gvk, Schema};
+use crate::schema::{self, Gvk, Schema};
 use crate::status::Status;
 
 /// Media types of bodies that are objects.
-pub const OBJECTS: &[&str] = &["application/json", "application/yaml"];
+pub const OBJECTS: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// The media type of a Content-Type header; JSON where there is none.
 pub fn media_type(header: Option<&str>) -> &str {
@@ -30,8 +30,9 @@ pub fn media_type(header: Option<&str>) -> &str {
 /// Parses a body of this media type.
 pub fn parse(body: &[u8], media: &str) -> Result<Value, Status> {
     match media {
-        "application/json" => serde_json::from_slice(body)
-            .map_err(|e| Status::bad_request(format!("couldn't get version/kind; json parse error: {e}"))),
+        "application/json" => serde_json::from_slice(body).map_err(|e| {
+            Status::bad_request(format!("couldn't get version/kind; json parse error: {e}"))
+        }),
         "application/yaml" => yaml(body),
         protobuf::MEDIA_TYPE => protobuf::parse(body),
         _ => Err(Status::unsupported_media_type(OBJECTS)),
@@ -64,9 +65,21 @@ pub fn expect_kind(object: &mut Value, expected: &Gvk) -> Result<(), Status> {
     }
     let got = Gvk::from_api_version(&api_version, &kind);
     if got.kind != expected.kind {
+        let why = if schema::builtin(&got).is_some() {
+            format!(
+                "converting ({}) to ({}): unknown conversion",
+                go_type(&got, &got.version),
+                go_type(expected, "")
+            )
+        } else {
+            format!(
+                "no kind {:?} is registered for version {api_version:?}",
+                got.kind
+            )
+        };
         return Err(Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: no kind {:?} is registered for version {:?}",
-            got.kind, got.version, expected.kind, got.kind, api_version
+            "{} in version {:?} cannot be handled as a {}: {why}",
+            got.kind, got.version, expected.kind
         )));
     }
     if api_version != expected.api_version() {
@@ -76,6 +89,16 @@ pub fn expect_kind(object: &mut Value, expected: &Gvk) -> Result<(), Status> {
         )));
     }
     Ok(())
+}
+
+/// A type as Go names it: `v1.Service`, or `core.Pod` within the server.
+fn go_type(gvk: &Gvk, version: &str) -> String {
+    let package = match gvk.group.split('.').next().unwrap_or_default() {
+        _ if !version.is_empty() => version,
+        "" => "core",
+        first => first,
+    };
+    format!("{package}.{}", gvk.kind)
 }
 
 /// Checks types, drops unknown fields as asked, and says which there were as warnings.
@@ -90,8 +113,7 @@ pub fn against_schema(
     };
     fit(object, schema, validation, warnings).map_err(|why| {
         let kind = object::text(object, &["kind"]);
-        let (_, version) =
-            crate::gvk::split_api_version(object::text(object, &["apiVersion"]));
+        let (_, version) = crate::gvk::split_api_version(object::text(object, &["apiVersion"]));
         Status::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
         ))
@@ -131,7 +153,17 @@ pub fn body(
     validation: Validation,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    let mut object = parse(bytes, media)?;
+    let mut object = parse(bytes, media).map_err(|mut status| {
+        if status.code == 400 {
+            status.message = format!(
+                "the object provided is unrecognized (must be of type {}): {} ({})",
+                served.resource.kind,
+                status.message,
+                summary(bytes)
+            );
+        }
+        status
+    })?;
     expect_kind(&mut object, &served.gvk())?;
     against_schema(
         &mut object,
@@ -140,4 +172,15 @@ pub fn body(
         warnings,
     )?;
     Ok(object)
+}
+
+/// The beginning of a body, for an error.
+fn summary(body: &[u8]) -> String {
+    const LENGTH: usize = 30;
+    let text = String::from_utf8_lossy(body);
+    let mut short: String = text.chars().take(LENGTH).collect();
+    if text.chars().count() > LENGTH {
+        short.push_str(" ...");
+    }
+    short
 }

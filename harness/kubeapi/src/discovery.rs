@@ -90,10 +90,7 @@ fn entries(served: &Served) -> Vec<Value> {
         own.insert("categories".to_owned(), resource.categories.clone().into());
     }
     if resource.is_stored() {
-        own.insert(
-            "storageVersionHash".to_owned(),
-            storage_hash(served).into(),
-        );
+        own.insert("storageVersionHash".to_owned(), storage_hash(served).into());
     }
     let mut all = vec![Value::Object(own)];
     for sub in &served.version().subresources {

@@ -22,12 +22,7 @@ pub fn integer(value: &Value, path: &[&str]) -> Option<i64> {
     let value = at(value, path);
     value
         .as_i64()
-        .or_else(|| {
-            value
-                .as_f64()
-                .filter(|f| f.fract() == 0.0)
-                .map(|f| whole(f))
-        })
+        .or_else(|| value.as_f64().filter(|f| f.fract() == 0.0).map(whole))
 }
 
 #[allow(clippy::cast_possible_truncation)] // checked to be whole; saturates at the limits of i64
@@ -127,11 +122,6 @@ pub fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
     } else {
         set(object, &["metadata", "finalizers"], finalizers);
     }
-}
-
-/// A label of an object.
-pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    at(object, &["metadata", "labels", key]).as_str()
 }
 
 /// A time as the API writes it: RFC 3339, whole seconds, UTC.

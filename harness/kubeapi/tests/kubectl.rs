@@ -1,4 +1,5 @@
 //! The real kubectl against the server. Skipped, saying so, where there is no kubectl.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 
@@ -119,7 +120,10 @@ async fn objects_are_applied_changed_and_deleted() {
 
     let odd = WEB.replace("replicas: 2", "replicas: 2\n  colour: red");
     let refused = kubectl.refused(&apply, &odd).await;
-    assert!(refused.contains("unknown field \"spec.colour\""), "{refused}");
+    assert!(
+        refused.contains("unknown field \"spec.colour\""),
+        "{refused}"
+    );
 
     kubectl
         .ok(&["scale", "deploy/web", "--replicas=5"], "")
@@ -132,7 +136,18 @@ async fn objects_are_applied_changed_and_deleted() {
         .ok(&["set", "image", "deploy/web", "web=web:2"], "")
         .await;
     let wide = kubectl
-        .ok(&["get", "deploy", "-l", "tier=front", "-o", "wide", "--no-headers"], "")
+        .ok(
+            &[
+                "get",
+                "deploy",
+                "-l",
+                "tier=front",
+                "-o",
+                "wide",
+                "--no-headers",
+            ],
+            "",
+        )
         .await;
     let words: Vec<&str> = wide.split_whitespace().collect();
     assert_eq!(words[..4], ["web", "0/5", "0", "0"]);
@@ -141,7 +156,10 @@ async fn objects_are_applied_changed_and_deleted() {
         .ok(&["delete", "deploy/web", "svc/web", "pod/single"], "")
         .await;
     let gone = kubectl.refused(&["get", "pod", "single"], "").await;
-    assert_eq!(gone, "Error from server (NotFound): pods \"single\" not found\n");
+    assert_eq!(
+        gone,
+        "Error from server (NotFound): pods \"single\" not found\n"
+    );
 }
 
 /// Commands that make objects use typed clients, which send protobuf.
@@ -184,15 +202,24 @@ async fn objects_are_created_by_command() {
     let who = kubectl.ok(&["auth", "whoami", "-o", "yaml"], "").await;
     assert!(who.contains("username: admin"), "{who}");
     let description = kubectl.ok(&["describe", "pod", "single"], "").await;
-    assert!(description.contains("QoS Class:        BestEffort"), "{description}");
+    assert!(
+        description.contains("QoS Class:        BestEffort"),
+        "{description}"
+    );
     let resources = kubectl.ok(&["api-resources", "-o", "name"], "").await;
-    assert!(resources.contains("networkpolicies.networking.k8s.io"), "{resources}");
+    assert!(
+        resources.contains("networkpolicies.networking.k8s.io"),
+        "{resources}"
+    );
     let explained = kubectl
         .ok(&["explain", "pod.spec.containers.image"], "")
         .await;
     assert!(explained.contains("FIELD: image <string>"), "{explained}");
     kubectl
-        .ok(&["wait", "--for=jsonpath={.status.phase}=Active", "ns/space"], "")
+        .ok(
+            &["wait", "--for=jsonpath={.status.phase}=Active", "ns/space"],
+            "",
+        )
         .await;
     kubectl.ok(&["delete", "namespace", "space"], "").await;
 }

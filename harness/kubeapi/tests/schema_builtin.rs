@@ -159,7 +159,7 @@ fn zeroes_are_left_out_unless_they_say_something() {
     schema("apps", "Deployment").default(&mut deployment);
     assert_eq!(
         deployment["spec"],
-        json!({"replicas": 0, "strategy": {}, "template": {"metadata": {}, "spec": {
+        json!({"selector": null, "replicas": 0, "strategy": {}, "template": {"metadata": {}, "spec": {
             "automountServiceAccountToken": false,
             "containers": [{"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}}})
     );

@@ -139,6 +139,10 @@ fn types_keep_what_patches_need() {
         json!(["name"])
     );
     assert_eq!(
+        pod["restartPolicy"],
+        json!({"type": "string", "enum": ["Always", "Never", "OnFailure"]})
+    );
+    assert_eq!(
         schemas["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"],
         json!({"default": {}, "allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"}]})
     );

@@ -1,4 +1,5 @@
 //! Watches, controllers and connections into pods: over a socket and without one.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 
@@ -12,6 +13,7 @@ use kube::api::{
     Api, AttachParams, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams,
     WatchEvent, WatchParams,
 };
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
@@ -137,12 +139,7 @@ async fn a_watch_from_forgotten_times_must_start_over() {
     api.create(&PostParams::default(), &config_map("a", "0"))
         .await
         .unwrap();
-    let start = api
-        .get("a")
-        .await
-        .unwrap()
-        .resource_version()
-        .unwrap();
+    let start = api.get("a").await.unwrap().resource_version().unwrap();
     for value in 1..=4100 {
         let patch = json!({"data": {"key": value.to_string()}});
         api.patch("a", &PatchParams::default(), &Patch::Merge(&patch))
@@ -214,13 +211,9 @@ async fn a_controller_reconciles(#[values(Way::Socket, Way::Service)] way: Way) 
 #[tokio::test]
 async fn reflectors_keep_metadata() {
     let (_served, client) = reach(Way::Socket).await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client);
+    let api: Api<PartialObjectMeta<ConfigMap>> = Api::default_namespaced(client);
     let (reader, writer) = reflector::store();
-    let events = reflector(
-        writer,
-        watcher::metadata_watcher(api.clone(), watcher::Config::default()),
-    )
-    .applied_objects();
+    let events = reflector(writer, watcher(api, watcher::Config::default())).applied_objects();
     let events = tokio::spawn(async move {
         futures::pin_mut!(events);
         while events.try_next().await.unwrap().is_some() {}
@@ -292,14 +285,9 @@ async fn exec_tells_the_exit_code(#[values(Way::Socket, Way::Service)] way: Way)
         .unwrap();
     let status = session.take_status().unwrap();
     let mut stderr = String::new();
-    soon(
-        session
-            .stderr()
-            .unwrap()
-            .read_to_string(&mut stderr),
-    )
-    .await
-    .unwrap();
+    soon(session.stderr().unwrap().read_to_string(&mut stderr))
+        .await
+        .unwrap();
     assert_eq!(stderr, "a/main fails\n");
     let status = soon(status).await.unwrap();
     assert_eq!(status.reason.as_deref(), Some("NonZeroExitCode"));
@@ -360,7 +348,10 @@ async fn refused_sessions_say_why() {
         .await
         .err()
         .unwrap();
-    assert!(error.to_string().contains("pods \"b\" not found"), "{error}");
+    assert!(
+        error.to_string().contains("pods \"b\" not found"),
+        "{error}"
+    );
 }
 
 #[rstest]

@@ -85,7 +85,11 @@ mod tests {
     fn doubles_to_five_minutes() {
         let mut backoff = Backoff::new(Schedule::CONTAINERS);
         let mut now = Instant::now();
-        assert_eq!(backoff.wait_until(now, now), None, "the first restart is immediate");
+        assert_eq!(
+            backoff.wait_until(now, now),
+            None,
+            "the first restart is immediate"
+        );
         let mut delays = Vec::new();
         for _ in 0..7 {
             backoff.attempt(now);

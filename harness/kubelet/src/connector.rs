@@ -75,8 +75,18 @@ impl Connector {
         self.with(|pods| entry(pods, key, uid).netns = netns);
     }
 
-    pub(crate) fn set_container(&self, key: &PodKey, uid: &str, name: &str, container: ContainerEntry) {
-        self.with(|pods| entry(pods, key, uid).containers.insert(name.to_owned(), container));
+    pub(crate) fn set_container(
+        &self,
+        key: &PodKey,
+        uid: &str,
+        name: &str,
+        container: ContainerEntry,
+    ) {
+        self.with(|pods| {
+            entry(pods, key, uid)
+                .containers
+                .insert(name.to_owned(), container)
+        });
     }
 
     /// Forgets a pod, unless another one has its name by now.
@@ -102,7 +112,11 @@ impl Connector {
         container
             .running
             .filter(|r| r.process.ended().is_none())
-            .ok_or_else(|| Status::internal(&format!("unable to upgrade connection: container not found ({name:?})")))
+            .ok_or_else(|| {
+                Status::internal(&format!(
+                    "unable to upgrade connection: container not found ({name:?})"
+                ))
+            })
     }
 }
 
@@ -118,7 +132,7 @@ fn entry<'a>(pods: &'a mut HashMap<PodKey, PodEntry>, key: &PodKey, uid: &str) -
 }
 
 fn not_ready(pod: &str, container: &str, reason: &str) -> Status {
-    Status::bad_request(&format!(
+    Status::bad_request(format!(
         "container {container:?} in pod {pod:?} is waiting to start: {reason}"
     ))
 }
@@ -191,12 +205,15 @@ impl PodConnector for Connector {
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, Status> {
         let container = self.container(namespace, pod, &opts.container)?;
         if opts.previous {
-            return container.previous_log.map(|log| log.stream(&opts)).ok_or_else(|| {
-                Status::bad_request(&format!(
-                    "previous terminated container {:?} in pod {pod:?} not found",
-                    opts.container
-                ))
-            });
+            return container
+                .previous_log
+                .map(|log| log.stream(&opts))
+                .ok_or_else(|| {
+                    Status::bad_request(format!(
+                        "previous terminated container {:?} in pod {pod:?} not found",
+                        opts.container
+                    ))
+                });
         }
         // a container that waits for its restart still shows what it printed last
         container
@@ -238,7 +255,10 @@ impl PodConnector for Connector {
 }
 
 /// Copies what the client types until the returned guard is dropped.
-fn attach_input(input: &Input, streams: &mut Streams) -> Option<tokio_util::task::AbortOnDropHandle<()>> {
+fn attach_input(
+    input: &Input,
+    streams: &mut Streams,
+) -> Option<tokio_util::task::AbortOnDropHandle<()>> {
     let mut from = streams.stdin.take()?;
     let task = match input.clone() {
         Input::None => return None,

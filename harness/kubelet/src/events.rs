@@ -91,7 +91,14 @@ impl Recorder {
         action: &'static str,
         message: impl Into<String>,
     ) {
-        self.push(reporter, about, severity, reason, message.into(), Some(action));
+        self.push(
+            reporter,
+            about,
+            severity,
+            reason,
+            message.into(),
+            Some(action),
+        );
     }
 
     fn push(

@@ -67,7 +67,11 @@ impl LogBuffer {
     }
 
     /// Reads a stream to its end in a task of its own.
-    pub(crate) fn capture(self: &Arc<Self>, name: Source, source: impl AsyncRead + Send + Unpin + 'static) {
+    pub(crate) fn capture(
+        self: &Arc<Self>,
+        name: Source,
+        source: impl AsyncRead + Send + Unpin + 'static,
+    ) {
         self.lock().writers += 1;
         let buffer = Arc::clone(self);
         tokio::spawn(async move {
@@ -149,10 +153,11 @@ impl LogBuffer {
                             Source::Stdout => &mut stdout,
                             Source::Stderr => &mut stderr,
                         };
-                        if let Some(output) = output {
-                            if output.write_all(&bytes).await.is_err() || output.flush().await.is_err() {
-                                return;
-                            }
+                        if let Some(output) = output
+                            && (output.write_all(&bytes).await.is_err()
+                                || output.flush().await.is_err())
+                        {
+                            return;
                         }
                     }
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -188,7 +193,12 @@ impl LogBuffer {
     pub(crate) fn tail(&self, lines: usize, bytes: usize) -> String {
         let inner = self.lock();
         let skip = inner.lines.len().saturating_sub(lines);
-        let text: Vec<u8> = inner.lines.iter().skip(skip).flat_map(|l| l.text.to_vec()).collect();
+        let text: Vec<u8> = inner
+            .lines
+            .iter()
+            .skip(skip)
+            .flat_map(|l| l.text.to_vec())
+            .collect();
         let start = text.len().saturating_sub(bytes);
         String::from_utf8_lossy(&text[start..]).into_owned()
     }
@@ -205,7 +215,8 @@ impl LogBuffer {
         let inner = self.lock();
         let after = opts.since_time.or_else(|| {
             let seconds = i64::try_from(opts.since_seconds?).ok()?;
-            now.checked_sub(jiff::SignedDuration::from_secs(seconds)).ok()
+            now.checked_sub(jiff::SignedDuration::from_secs(seconds))
+                .ok()
         });
         let by_time = after.map_or(0, |after| inner.lines.partition_point(|l| l.at < after));
         let by_count = opts.tail_lines.map_or(0, |n| {
@@ -216,7 +227,10 @@ impl LogBuffer {
     }
 
     /// What `kubectl logs` asks for.
-    pub(crate) fn stream(self: Arc<Self>, opts: &LogOptions) -> BoxStream<'static, std::io::Result<Bytes>> {
+    pub(crate) fn stream(
+        self: Arc<Self>,
+        opts: &LogOptions,
+    ) -> BoxStream<'static, std::io::Result<Bytes>> {
         let state = Reader {
             next: self.first_wanted(opts, Timestamp::now()),
             changed: self.changed.subscribe(),

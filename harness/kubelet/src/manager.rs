@@ -1,12 +1,12 @@
 //! All nodes of the cluster: one watch over pods, one worker per pod.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -90,7 +90,10 @@ impl Kubelet {
             tasks: TaskTracker::new(),
         };
         kubelet.spawn(pods(shared.client.clone(), nodes));
-        kubelet.spawn(objects::<ConfigMap>(Arc::clone(&shared), Interest::ConfigMap));
+        kubelet.spawn(objects::<ConfigMap>(
+            Arc::clone(&shared),
+            Interest::ConfigMap,
+        ));
         kubelet.spawn(objects::<Secret>(shared, Interest::Secret));
         Ok(kubelet)
     }
@@ -114,7 +117,9 @@ fn group_is_mapped(gid: u32) -> bool {
     map.lines().any(|line| {
         let mut fields = line.split_whitespace().map(str::parse::<u64>);
         match (fields.next(), fields.next(), fields.next()) {
-            (Some(Ok(first)), Some(_), Some(Ok(count))) => (first..first + count).contains(&u64::from(gid)),
+            (Some(Ok(first)), Some(_), Some(Ok(count))) => {
+                (first..first + count).contains(&u64::from(gid))
+            }
             _ => false,
         }
     })
@@ -129,13 +134,13 @@ async fn pods(client: kube::Client, nodes: HashMap<String, Arc<NodeContext>>) {
     let api: Api<Pod> = Api::all(client);
     let mut known: HashMap<String, Known> = HashMap::new();
     // what a relist did not mention is gone
-    let mut unseen: Option<HashMap<String, ()>> = None;
+    let mut unseen: Option<HashSet<String>> = None;
     let stream = watcher(api, watcher::Config::default()).default_backoff();
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
         match event {
             Ok(Event::Init) => {
-                unseen = Some(known.keys().map(|uid| (uid.clone(), ())).collect());
+                unseen = Some(known.keys().cloned().collect());
             }
             Ok(Event::InitApply(pod) | Event::Apply(pod)) => {
                 let uid = pod.uid().unwrap_or_default();
@@ -145,7 +150,7 @@ async fn pods(client: kube::Client, nodes: HashMap<String, Arc<NodeContext>>) {
                 apply(&nodes, &mut known, uid, pod);
             }
             Ok(Event::InitDone) => {
-                for uid in unseen.take().into_iter().flatten().map(|(uid, ())| uid) {
+                for uid in unseen.take().into_iter().flatten() {
                     forget(&mut known, &uid);
                 }
             }
@@ -155,7 +160,12 @@ async fn pods(client: kube::Client, nodes: HashMap<String, Arc<NodeContext>>) {
     }
 }
 
-fn apply(nodes: &HashMap<String, Arc<NodeContext>>, known: &mut HashMap<String, Known>, uid: String, pod: Pod) {
+fn apply(
+    nodes: &HashMap<String, Arc<NodeContext>>,
+    known: &mut HashMap<String, Known>,
+    uid: String,
+    pod: Pod,
+) {
     let Some(node) = pod
         .spec
         .as_ref()
@@ -217,7 +227,12 @@ fn forget(known: &mut HashMap<String, Known>, uid: &str) {
 /// Tells workers which ConfigMaps and Secrets changed.
 async fn objects<K>(shared: Arc<Shared>, interest: fn(String) -> Interest)
 where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + 'static,
 {
     let api: Api<K> = Api::all(shared.client.clone());
     let stream = watcher(api, watcher::Config::default())
@@ -227,7 +242,10 @@ where
     loop {
         match stream.try_next().await {
             Ok(Some(object)) => {
-                let change = (object.namespace().unwrap_or_default(), interest(object.name_any()));
+                let change = (
+                    object.namespace().unwrap_or_default(),
+                    interest(object.name_any()),
+                );
                 // nobody may be listening
                 let _ = shared.changes.send(change);
             }

@@ -28,12 +28,15 @@ struct Barrier(Arc<Network>);
 
 #[async_trait]
 impl VirtualHandler for Barrier {
-    async fn create(&self, _namespace: Option<&str>, mut object: Value, _user: &User) -> Result<Value, Status> {
-        let convergence = self
-            .0
-            .barrier()
-            .await
-            .map_err(|error| Status::internal(&format!("the network does not converge: {error}")))?;
+    async fn create(
+        &self,
+        _namespace: Option<&str>,
+        mut object: Value,
+        _user: &User,
+    ) -> Result<Value, Status> {
+        let convergence = self.0.barrier().await.map_err(|error| {
+            Status::internal(&format!("the network does not converge: {error}"))
+        })?;
         let zones: Vec<_> = convergence
             .zones
             .iter()

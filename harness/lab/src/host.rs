@@ -68,14 +68,23 @@ pub struct Lab {
 impl Lab {
     /// Boots a lab and returns as soon as its API answers; see [`Lab::ready`] for its nodes.
     pub async fn start(options: LabOptions) -> Result<Self, LabError> {
-        let LabOptions { spec, rootfs, cache, listener, log } = options;
+        let LabOptions {
+            spec,
+            rootfs,
+            cache,
+            listener,
+            log,
+        } = options;
         let url = format!("https://{}", listener.local_addr()?);
         let images = match &spec.catalogue {
             Some(file) => Catalogue::parse(&file.name, &file.text),
             None => Catalogue::embedded(),
         };
         let images = images.map_err(Box::new)?;
-        let config = ServerConfig { lab: spec.clone(), url: url.clone() };
+        let config = ServerConfig {
+            lab: spec.clone(),
+            url: url.clone(),
+        };
         let supervisor = Supervisor::start(BootSpec {
             rootfs: rootfs.path,
             cache: cache.root().to_owned(),
@@ -87,12 +96,28 @@ impl Lab {
         let (report, mut state) = watch::channel(State::Booting);
         let (kubeconfig, mut received) = tokio::sync::mpsc::channel(1);
         let stop = CancellationToken::new();
-        let puller = Puller { cache: cache.clone(), images: Arc::new(Images::new(cache, images)) };
-        let supervising = tokio::spawn(supervise(supervisor, puller, report, kubeconfig, stop.clone()));
+        let puller = Puller {
+            cache: cache.clone(),
+            images: Arc::new(Images::new(cache, images)),
+        };
+        let supervising = tokio::spawn(supervise(
+            supervisor,
+            puller,
+            report,
+            kubeconfig,
+            stop.clone(),
+        ));
         let Some(kubeconfig) = received.recv().await else {
             return Err(ended(&mut state).await);
         };
-        Ok(Self { kubeconfig, url, spec, state, stop, supervising })
+        Ok(Self {
+            kubeconfig,
+            url,
+            spec,
+            state,
+            stop,
+            supervising,
+        })
     }
 
     /// With the credentials of a cluster administrator.
@@ -111,17 +136,21 @@ impl Lab {
     /// A client over the lab's socket, as anybody else would make one.
     pub async fn client(&self) -> Result<kube::Client, LabError> {
         let unusable = |error: &dyn std::fmt::Display| LabError::Client(error.to_string());
-        let kubeconfig = Kubeconfig::from_yaml(&self.kubeconfig).map_err(|error| unusable(&error))?;
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(|error| unusable(&error))?;
+        let kubeconfig =
+            Kubeconfig::from_yaml(&self.kubeconfig).map_err(|error| unusable(&error))?;
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .map_err(|error| unusable(&error))?;
         kube::Client::try_from(config).map_err(|error| unusable(&error))
     }
 
     /// Returns when every node is Ready.
     pub async fn ready(&self) -> Result<(), LabError> {
         let mut state = self.state.clone();
-        let reached = state.wait_for(|state| matches!(state, State::Ready | State::Ended(_))).await;
+        let reached = state
+            .wait_for(|state| matches!(state, State::Ready | State::Ended(_)))
+            .await;
         match reached.as_deref() {
             Ok(State::Ready) => Ok(()),
             Ok(State::Ended(Some(why))) => Err(LabError::Failed(why.clone())),
@@ -131,7 +160,12 @@ impl Lab {
 
     /// Returns when the lab has ended without having been asked to.
     pub async fn failure(&self) -> LabError {
-        ended(&mut self.state.clone()).await
+        self.life().failure().await
+    }
+
+    /// To watch over the lab without holding it.
+    pub(crate) fn life(&self) -> Life {
+        Life(self.state.clone())
     }
 
     /// Ends the lab. When this returns, no process of it is left.
@@ -145,8 +179,23 @@ impl Lab {
     }
 }
 
+/// Knows whether a lab lives; see [`Lab::life`].
+#[derive(Debug, Clone)]
+pub(crate) struct Life(watch::Receiver<State>);
+
+impl Life {
+    /// Returns when the lab has ended without having been asked to.
+    pub(crate) async fn failure(&self) -> LabError {
+        ended(&mut self.0.clone()).await
+    }
+}
+
 async fn ended(state: &mut watch::Receiver<State>) -> LabError {
-    match state.wait_for(|state| matches!(state, State::Ended(_))).await.as_deref() {
+    match state
+        .wait_for(|state| matches!(state, State::Ended(_)))
+        .await
+        .as_deref()
+    {
         Ok(State::Ended(Some(why))) => LabError::Failed(why.clone()),
         _ => LabError::Ended,
     }
@@ -182,7 +231,11 @@ async fn supervise(
                 state.send_replace(State::Ready);
             }
             Some(FromServer::WantImage { id, reference }) => {
-                tokio::spawn(puller.clone().pull(id, reference, supervisor.control().sender()));
+                tokio::spawn(
+                    puller
+                        .clone()
+                        .pull(id, reference, supervisor.control().sender()),
+                );
             }
             None => break,
         }
@@ -207,7 +260,9 @@ impl Puller {
     async fn pull(self, id: u64, reference: String, answer: ControlSender<ToServer>) {
         let image = self
             .images
-            .resolve(&reference, ImagePolicy::Pull, &|progress| tracing::info!(what = progress.what, "{}", progress.phase))
+            .resolve(&reference, ImagePolicy::Pull, &|progress| {
+                tracing::info!(what = progress.what, "{}", progress.phase)
+            })
             .await
             .map(|image| image.rebase(&self.cache, &Cache::at(CACHE_INSIDE)))
             .map_err(|error| error.to_string());

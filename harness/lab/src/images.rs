@@ -59,7 +59,12 @@ impl LabImages {
         let (sender, receiver) = oneshot::channel();
         self.waiting().insert(id, sender);
         let gone = || "the lab's host side is gone".to_owned();
-        self.host.send(&FromServer::WantImage { id, reference: reference.to_owned() }).map_err(|_| gone())?;
+        self.host
+            .send(&FromServer::WantImage {
+                id,
+                reference: reference.to_owned(),
+            })
+            .map_err(|_| gone())?;
         receiver.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -68,7 +73,11 @@ impl LabImages {
 impl ImageSource for LabImages {
     async fn present(&self, reference: &str) -> Option<Image> {
         match self.policy {
-            ImagePolicy::Build => self.images.resolve(reference, ImagePolicy::Build, &|_| ()).await.ok(),
+            ImagePolicy::Build => self
+                .images
+                .resolve(reference, ImagePolicy::Build, &|_| ())
+                .await
+                .ok(),
             // Only the host side knows; it answers from its cache when it can.
             ImagePolicy::Pull => None,
         }

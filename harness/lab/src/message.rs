@@ -18,7 +18,10 @@ pub enum FromServer {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToServer {
     /// The answer to [`FromServer::WantImage`], with paths as the lab sees them.
-    Image { id: u64, image: Result<Image, String> },
+    Image {
+        id: u64,
+        image: Result<Image, String>,
+    },
 }
 
 /// What the server starts with.

@@ -33,19 +33,25 @@ pub struct Network {
 
 impl Default for Network {
     fn default() -> Self {
-        Self { standing: watch::Sender::new(None) }
+        Self {
+            standing: watch::Sender::new(None),
+        }
     }
 }
 
 impl Network {
     /// From now on it answers.
     pub fn stands(&self, fabric: Fabric, ovnk: Ovnk) {
-        self.standing.send_replace(Some(std::sync::Arc::new(Standing { fabric, ovnk })));
+        self.standing
+            .send_replace(Some(std::sync::Arc::new(Standing { fabric, ovnk })));
     }
 
     async fn standing(&self) -> Result<std::sync::Arc<Standing>, NetworkError> {
         let mut watched = self.standing.subscribe();
-        let standing = watched.wait_for(Option::is_some).await.map_err(|_| NetworkError::Ended)?;
+        let standing = watched
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| NetworkError::Ended)?;
         standing.clone().ok_or(NetworkError::Ended)
     }
 
@@ -65,16 +71,31 @@ impl Network {
 #[async_trait]
 impl Cni for Network {
     async fn add(&self, pod: &Pod, sandbox: &Sandbox) -> Result<CniOutcome, CniError> {
-        let standing = self.standing().await.map_err(|error| CniError(error.to_string()))?;
-        let added = cni::add(standing.ovnk.cni(), pod, &sandbox.id, &sandbox.netns, &sandbox.node).await;
+        let standing = self
+            .standing()
+            .await
+            .map_err(|error| CniError(error.to_string()))?;
+        let added = cni::add(
+            standing.ovnk.cni(),
+            pod,
+            &sandbox.id,
+            &sandbox.netns,
+            &sandbox.node,
+        )
+        .await;
         match added {
-            Ok(added) => Ok(CniOutcome { pod_ips: added.pod_ips }),
+            Ok(added) => Ok(CniOutcome {
+                pod_ips: added.pod_ips,
+            }),
             Err(error) => Err(CniError(error.to_string())),
         }
     }
 
     async fn del(&self, _pod: &Pod, sandbox: &Sandbox) -> Result<(), CniError> {
-        let standing = self.standing().await.map_err(|error| CniError(error.to_string()))?;
+        let standing = self
+            .standing()
+            .await
+            .map_err(|error| CniError(error.to_string()))?;
         let deleted = cni::del(standing.ovnk.cni(), &sandbox.id, &sandbox.node).await;
         deleted.map_err(|error| CniError(error.to_string()))
     }

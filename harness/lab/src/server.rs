@@ -51,7 +51,12 @@ pub enum ServerError {
 
 /// Runs until the host side says otherwise or something breaks.
 pub async fn run(context: ServerContext<ToServer, FromServer>) -> Result<(), ServerError> {
-    let ServerContext { listener, config, mut control, shutdown } = context;
+    let ServerContext {
+        listener,
+        config,
+        mut control,
+        shutdown,
+    } = context;
     let ServerConfig { lab, url } = serde_json::from_value(config)?;
     // Some library may ask for the process's provider; there is only this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -110,7 +115,10 @@ async fn cluster(
     let nodes = lab.lab_nodes()?;
     let spec = LabSpec::fabric(&nodes);
     let next_hop = spec.physical.gateway;
-    let _controllers = controllers::start(api.client("system:kube-controller-manager"), PathBuf::from(VOLUMES));
+    let _controllers = controllers::start(
+        api.client("system:kube-controller-manager"),
+        PathBuf::from(VOLUMES),
+    );
     let fabric = Fabric::start(spec).await?;
     let node_configs = nodes
         .iter()
@@ -131,11 +139,19 @@ async fn cluster(
         images,
         cni: Arc::clone(&network) as Arc<dyn trunkline_kubelet::Cni>,
         connector,
-        paths: Paths { agent: Some(programs::locate(&Cache::at(CACHE_INSIDE)).agent), ..Paths::default() },
+        paths: Paths {
+            agent: Some(programs::locate(&Cache::at(CACHE_INSIDE)).agent),
+            ..Paths::default()
+        },
         dns: ClusterDns::default(),
         version: KUBERNETES_VERSION.to_owned(),
     });
-    let ovnk = Ovnk::start(api.client("system:ovn"), fabric.clone(), ClusterConfig::default(), next_hop);
+    let ovnk = Ovnk::start(
+        api.client("system:ovn"),
+        fabric.clone(),
+        ClusterConfig::default(),
+        next_hop,
+    );
     let ((), _kubelet) = tokio::try_join!(
         async {
             network.stands(fabric.clone(), ovnk.await?);

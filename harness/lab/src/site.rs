@@ -9,7 +9,7 @@ use trunkline_engine::{
     events::{Convergence, Evidence},
 };
 
-use crate::{Lab, LabError, barrier};
+use crate::{Lab, LabError, barrier, host::Life};
 
 /// Where the kubelet shows the probe agent to every container.
 const AGENT: &str = "/.trunkline/agent";
@@ -19,22 +19,33 @@ const AGENT: &str = "/.trunkline/agent";
 pub struct LabSite {
     client: kube::Client,
     capabilities: Capabilities,
+    life: Life,
 }
 
 impl std::fmt::Debug for LabSite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LabSite").field("capabilities", &self.capabilities).finish_non_exhaustive()
+        f.debug_struct("LabSite")
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
     }
 }
 
 impl LabSite {
     /// What a lab of this shape offers, before it is started.
     pub fn capabilities_of(spec: &crate::LabSpec) -> Capabilities {
-        Capabilities { sdn: Some("ovn-kubernetes".to_owned()), workers: spec.workers(), ..Capabilities::default() }
+        Capabilities {
+            sdn: Some("ovn-kubernetes".to_owned()),
+            workers: spec.workers(),
+            ..Capabilities::default()
+        }
     }
 
     pub async fn new(lab: &Lab) -> Result<Self, LabError> {
-        Ok(Self { client: lab.client().await?, capabilities: Self::capabilities_of(lab.spec()) })
+        Ok(Self {
+            client: lab.client().await?,
+            capabilities: Self::capabilities_of(lab.spec()),
+            life: lab.life(),
+        })
     }
 }
 
@@ -76,11 +87,18 @@ impl Site for LabSite {
             .flatten()
             .filter_map(|zone| Some((zone["name"].as_str()?.to_owned(), took(zone))))
             .collect();
-        Ok(Some(Convergence { took: took(status), zones }))
+        Ok(Some(Convergence {
+            took: took(status),
+            zones,
+        }))
     }
 
     /// Nothing yet: the deadline decides, and the report says so.
     async fn evidence(&self, _question: &EvidenceRequest) -> Result<Option<Evidence>, SiteError> {
         Ok(None)
+    }
+
+    async fn gone(&self) -> SiteError {
+        SiteError::new(self.life.failure().await.to_string())
     }
 }

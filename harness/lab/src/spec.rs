@@ -41,7 +41,12 @@ pub struct LabNode {
 
 impl Default for LabSpec {
     fn default() -> Self {
-        Self { name: "lab".to_owned(), nodes: 3, images: ImagePolicy::default(), catalogue: None }
+        Self {
+            name: "lab".to_owned(),
+            nodes: 3,
+            images: ImagePolicy::default(),
+            catalogue: None,
+        }
     }
 }
 
@@ -64,7 +69,10 @@ impl LabSpec {
                 let name = NodeName::new(format!("{}-{suffix}", self.name))?;
                 // .1 is the outside; what a container engine would give out follows.
                 let ip = Ipv4Addr::new(172, 18, 0, index + 2);
-                Ok(LabNode { spec: NodeSpec::new(name, Ipv4Net::new_assert(ip, 16)), role })
+                Ok(LabNode {
+                    spec: NodeSpec::new(name, Ipv4Net::new_assert(ip, 16)),
+                    role,
+                })
             })
             .collect()
     }
@@ -81,13 +89,19 @@ mod tests {
     #[test]
     fn nodes_are_named_as_kind_names_them() {
         let nodes = LabSpec::default().lab_nodes().unwrap();
-        let names: Vec<_> = nodes.iter().map(|node| node.spec.name.as_str().to_owned()).collect();
+        let names: Vec<_> = nodes
+            .iter()
+            .map(|node| node.spec.name.as_str().to_owned())
+            .collect();
         assert_eq!(names, ["lab-control-plane", "lab-worker", "lab-worker2"]);
     }
 
     #[test]
     fn the_only_node_runs_workloads() {
-        let spec = LabSpec { nodes: 1, ..LabSpec::default() };
+        let spec = LabSpec {
+            nodes: 1,
+            ..LabSpec::default()
+        };
         assert_eq!(spec.lab_nodes().unwrap()[0].role, Role::Worker);
         assert_eq!(spec.workers(), 1);
     }

@@ -1,6 +1,9 @@
 //! The fabric inside a lab, with rows written by hand where OVN-Kubernetes would write them.
 
-#![allow(clippy::unwrap_used, reason = "a test may; without a harness clippy does not know that it is one")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may; without a harness clippy does not know that it is one"
+)]
 
 mod support;
 
@@ -298,6 +301,10 @@ async fn layer2(fabric: &Fabric, up: Duration) -> Outcome<Report> {
         tcp_local: throughput(&pods[0], &pods[3]).await?,
     };
 
+    // A port that cannot be: its name is taken in the pod.
+    let error = fabric.plug(&pods[0].port()).await.unwrap_err();
+    assert!(error.to_string().contains("File exists"), "{error}");
+
     // Gone is gone: from the database, from the node and from the pod.
     fabric
         .unplug(&pods[1].node.name, &plugged[1].host_ifname)
@@ -317,6 +324,10 @@ async fn layer2(fabric: &Fabric, up: Duration) -> Outcome<Report> {
         assert!(ping(&pods[0].netns, pod.ip).await?.is_err());
     }
     assert!(ping(&pods[0].netns, pods[3].ip).await?.is_ok());
+    let unnamed = nodes[0]
+        .netns
+        .run(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
+    assert!(!unnamed.await??.contains("unnamed"));
     Ok(report)
 }
 

@@ -134,10 +134,11 @@ fn now() -> Time {
 
 fn new_event(subject: &Subject, happening: &Happening) -> Event {
     let key = subject.key();
-    let unique = rand::random::<u64>();
+    // As Go's recorder names them; lists are in the order of names, and so in the order of time.
+    let moment = jiff::Timestamp::now().as_nanosecond();
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{unique:016x}", key.name)),
+            name: Some(format!("{}.{moment:x}", key.name)),
             namespace: Some(key.namespace.clone()),
             ..ObjectMeta::default()
         },

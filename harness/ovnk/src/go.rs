@@ -52,7 +52,7 @@ mod tests {
             "invalid character 'x' looking for beginning of object key string"
         );
         assert_eq!(say(r#"{"a" 1}"#), "invalid character '1' after object key");
-        assert_eq!(say(r#"[1 2]"#), "invalid character '2' after array element");
+        assert_eq!(say("[1 2]"), "invalid character '2' after array element");
         assert_eq!(
             say("[x]"),
             "invalid character 'x' looking for beginning of value"

@@ -10,8 +10,11 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Service};
-use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Client, ResourceExt};
 use libtest_mimic::{Arguments, Trial};
 use record::{NODES, case_world, node, step};
@@ -154,21 +157,37 @@ impl Cluster {
             .map_err(|error| error.to_string())
     }
 
-    async fn events(&self, namespace: &str, about: &str) -> Vec<(String, String, i32)> {
+    /// Waits until the events about an object are as wanted; fails with what they are instead.
+    async fn until_events(
+        &self,
+        namespace: &str,
+        about: &str,
+        wanted: impl Fn(&[(String, String, i32)]) -> bool,
+    ) {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let events = api.list(&Default::default()).await.unwrap();
-        events
-            .into_iter()
-            .filter(|event| event.involved_object.name.as_deref() == Some(about))
-            .map(|event| {
-                let text = |text: Option<String>| text.unwrap_or_default();
-                (
-                    text(event.reason),
-                    text(event.message),
-                    event.count.unwrap_or(0),
-                )
-            })
-            .collect()
+        let changes = watcher(api.clone(), watcher::Config::default()).touched_objects();
+        let mut changes = std::pin::pin!(changes);
+        loop {
+            let events = api.list(&ListParams::default()).await.unwrap();
+            let mut events: Vec<_> = events
+                .into_iter()
+                .filter(|event| event.involved_object.name.as_deref() == Some(about))
+                .map(|event| {
+                    let text = |text: Option<String>| text.unwrap_or_default();
+                    (
+                        text(event.reason),
+                        text(event.message),
+                        event.count.unwrap_or(0),
+                    )
+                })
+                .collect();
+            events.sort();
+            if wanted(&events) {
+                return;
+            }
+            let change = tokio::time::timeout(Duration::from_secs(5), changes.next()).await;
+            assert!(change.is_ok(), "events about {about}: {events:#?}");
+        }
     }
 
     async fn rows(&self, name: &str) -> Northbound {
@@ -219,7 +238,7 @@ async fn overlay(cluster: &Cluster) {
     cluster.fabric.barrier().await.unwrap();
     println!("and settled after {:?}", began.elapsed());
 
-    let addresses = cluster.addresses(&pods).await;
+    let addresses = cluster.addresses(&pods);
     for ((pod, (_, added)), (own, _)) in pods.iter().zip(&connected).zip(&addresses) {
         assert_eq!(added.pod_ips, [*own], "{}", pod.name_any());
     }
@@ -273,7 +292,7 @@ async fn overlay(cluster: &Cluster) {
 
 impl Cluster {
     /// Of the default network and of the overlay.
-    async fn addresses(&self, pods: &[Pod]) -> Vec<(IpAddr, IpAddr)> {
+    fn addresses(&self, pods: &[Pod]) -> Vec<(IpAddr, IpAddr)> {
         let world = self.ovnk.world();
         pods.iter()
             .map(|pod| {
@@ -328,16 +347,8 @@ impl Cluster {
                 1,
             ),
         ];
-        let deadline = Instant::now() + Duration::from_secs(5);
-        loop {
-            let mut events = self.events("tenantblue", "podclient").await;
-            events.sort();
-            if events == expected {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{events:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let wanted = |events: &[_]| events == expected.as_slice();
+        self.until_events("tenantblue", "podclient", wanted).await;
     }
 
     async fn until_gone(&self, port: &str) {
@@ -455,12 +466,20 @@ async fn refusals(cluster: &Cluster) {
     assert!(error.ends_with("error adding container to network \"mac\": failed to find plugin \"macvlan\" in path [/opt/cni/bin]"), "{error}");
 
     let expected = ("NoNetworkFound".to_owned(), missing.to_owned(), 1);
-    assert!(cluster.events("err", "absent").await.contains(&expected));
-    let events = cluster.events("err", "wrongname").await;
+    cluster
+        .until_events("err", "absent", |events| events.contains(&expected))
+        .await;
     let reason = "Failed to parse network config: net-attach-def name (err/wrongname) is inconsistent with config (other/shared-net)";
-    assert_eq!(events, [("InvalidConfig".to_owned(), reason.to_owned(), 1)]);
-    let events = cluster.events("err", "badjson").await;
-    let count = |reason: &str| events.iter().find(|e| e.0 == reason).map(|e| e.2);
-    assert_eq!(count("ErrorAllocatingPod"), Some(1));
-    assert_eq!(count("ErrorReconcilingPod"), Some(3));
+    let expected = [("InvalidConfig".to_owned(), reason.to_owned(), 1)];
+    cluster
+        .until_events("err", "wrongname", |events| events == expected)
+        .await;
+    let count = |events: &[(String, String, i32)], reason: &str| {
+        events.iter().find(|e| e.0 == reason).map(|e| e.2)
+    };
+    let told = |events: &[_]| {
+        count(events, "ErrorAllocatingPod") == Some(1)
+            && count(events, "ErrorReconcilingPod") == Some(3)
+    };
+    cluster.until_events("err", "badjson", told).await;
 }

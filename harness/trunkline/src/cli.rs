@@ -99,7 +99,7 @@ pub struct Selection {
 /// The shape of the lab.
 #[derive(Debug, Args, Clone)]
 pub struct LabArgs {
-    /// Nodes of the lab: one control plane and the rest workers [default: 3, or what the scenario requires]
+    /// Nodes of the lab: one control plane and the rest workers [default: 3; a scenario may require more]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub nodes: Option<u8>,
     /// Where images come from: built from Debian packages, or pulled from their registries
@@ -131,9 +131,6 @@ pub struct Run {
     /// Print failures and the summary only
     #[arg(long, short)]
     pub quiet: bool,
-    /// Set a parameter, overriding the scenario's own values
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub set: Vec<String>,
     /// How many labs may run side by side
     #[arg(long, short, value_name = "N", default_value_t = 1)]
     pub jobs: usize,

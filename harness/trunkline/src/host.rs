@@ -1,9 +1,9 @@
 //! What every command needs of this machine: the cache, the root file systems, a place for the API.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use trunkline_lab::{CatalogueFile, LabSpec};
+use trunkline_lab::{CatalogueFile, Lab, LabSpec};
 use trunkline_userland::{Cache, Catalogue, ImagePolicy, Images, Progress, RootFs, RootKind, programs, rootfs};
 
 use crate::{
@@ -76,6 +76,17 @@ pub fn listen(port: Option<u16>) -> Result<TcpListener, Failure> {
             None => anyhow::anyhow!("cannot listen on 127.0.0.1: {error}"),
         })
         .or_exit(Exit::Broken)
+}
+
+/// Nodes that are not Ready by then never will be.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits for the lab's nodes. Before that, its scheduler would tell pods that there is no place for them.
+pub async fn ready(lab: &Lab) -> anyhow::Result<()> {
+    match tokio::time::timeout(READY_LIMIT, lab.ready()).await {
+        Ok(ready) => Ok(ready?),
+        Err(_) => anyhow::bail!("its nodes are not Ready after {READY_LIMIT:?}"),
+    }
 }
 
 /// Progress of long work; drawn on a terminal only, else a line per phase.

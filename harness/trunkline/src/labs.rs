@@ -46,10 +46,6 @@ impl LabDir {
         Self(home().join(name))
     }
 
-    pub fn path(&self) -> &Utf8Path {
-        &self.0
-    }
-
     pub fn kubeconfig(&self) -> Utf8PathBuf {
         self.0.join("kubeconfig")
     }
@@ -96,6 +92,13 @@ impl LabDir {
 
     pub fn record(&self) -> Option<Record> {
         serde_json::from_slice(&fs::read(self.record_path()).ok()?).ok()
+    }
+
+    /// Removes the directory of a lab that did not start, unless its log has something to say. Only for the holder of
+    /// the lock.
+    pub fn forget_unless_logged(&self) -> io::Result<()> {
+        let silent = fs::metadata(self.log()).map_or(true, |log| log.len() == 0);
+        if silent { self.remove() } else { Ok(()) }
     }
 
     /// Removes the directory; only for the holder of the lock.

@@ -6,6 +6,7 @@ mod exit;
 mod host;
 mod labs;
 mod log;
+mod out;
 mod suite;
 
 use std::process::ExitCode;
@@ -45,13 +46,15 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::List(args) => commands::list::list(&args),
         Command::Lint(args) => commands::lint::lint(&args),
         Command::Schema => {
-            println!("{}", trunkline_scenario::schema_text());
+            out::line(trunkline_scenario::schema_text().trim_end())?;
             Ok(Exit::Ok)
         }
         Command::Doctor(args) => commands::doctor::doctor(&args, &global),
         Command::Rootfs(args) => commands::rootfs::rootfs(&args, &global).await,
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "trunkline", &mut script);
+            out::line(String::from_utf8_lossy(&script).trim_end())?;
             Ok(Exit::Ok)
         }
     }

@@ -2,114 +2,349 @@
 
 mod common;
 
-use std::{collections::BTreeSet, fs, time::Duration};
-
-use common::{Lab, host_lacks, trunkline};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use std::{
+    collections::BTreeSet,
+    process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
+
+use common::{
+    Lab,
+    process::{
+        Process, Traces, adopt_orphans, family, namespaces, namespaces_in_use, wait_childless,
+    },
+    trunkline,
+};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    sys::signal::{Signal, kill},
+    unistd::{Pid, geteuid},
+};
+use tempfile::TempDir;
 
 const ROUNDS: u32 = 20;
 
-/// What a lab could leave: processes, network interfaces and namespaces, mounts, cgroups.
-#[derive(Debug, PartialEq, Eq)]
-struct Traces {
-    processes: BTreeSet<String>,
-    interfaces: BTreeSet<String>,
-    mounts: BTreeSet<String>,
-    cgroups: BTreeSet<String>,
-    namespaces: BTreeSet<String>,
+/// The kernel needs a moment to take a lab apart.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// These tests account for every child of their process, so they take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Traces {
-    fn now() -> Self {
-        let ours = ["ovs-vswitchd", "ovsdb-server", "ovn-northd", "ovn-controller", "runc", "trunkline"];
-        let mut processes = BTreeSet::new();
-        let mut namespaces = BTreeSet::new();
-        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            let Ok(name) = fs::read_to_string(entry.path().join("comm")) else { continue };
-            if ours.contains(&name.trim()) {
-                processes.insert(format!("{pid} {}", name.trim()));
-            }
-            for kind in ["net", "mnt", "pid"] {
-                if let Ok(namespace) = fs::read_link(entry.path().join("ns").join(kind)) {
-                    namespaces.insert(namespace.display().to_string());
-                }
-            }
+/// A place where everything that happens is trunkline's doing: a scratch directory, and for root namespaces of this
+/// thread, so that nobody else's interfaces and mounts come into view.
+struct Room {
+    scratch: TempDir,
+    before: Traces,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Room {
+    fn enter() -> Self {
+        let turn = alone();
+        adopt_orphans();
+        if geteuid().is_root() {
+            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+                .expect("root may have namespaces");
+            mount(
+                None::<&str>,
+                "/",
+                None::<&str>,
+                MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+                None::<&str>,
+            )
+            .expect("mounts can be made private");
+            let up = Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status();
+            assert!(
+                up.expect("ip runs").success(),
+                "the loopback interface comes up"
+            );
         }
-        let names = |path: &str| -> BTreeSet<String> {
-            let entries = fs::read_dir(path).into_iter().flatten().flatten();
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-        };
-        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").lines().map(str::to_owned).collect();
-        let cgroups = ["/sys/fs/cgroup", "/sys/fs/cgroup/devices", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"]
-            .iter()
-            .flat_map(|path| names(path))
-            .collect();
-        Self { processes, interfaces: names("/sys/class/net"), mounts, cgroups, namespaces }
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let before = Traces::now(scratch.path());
+        Self {
+            scratch,
+            before,
+            _turn: turn,
+        }
+    }
+
+    fn trunkline(&self) -> Command {
+        let mut command = trunkline();
+        command
+            .env("XDG_RUNTIME_DIR", self.scratch.path())
+            .env("TMPDIR", self.scratch.path());
+        command
+    }
+
+    fn run(&self) -> Child {
+        self.trunkline()
+            .args(["run", "scenarios/overlay/ipam-pods.yaml", "--quiet"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("trunkline runs")
+    }
+
+    /// That nothing is left: no process, no namespace of those processes, no interface, mount or file.
+    fn assert_empty(&self, family: &[Process], namespaces: &BTreeSet<String>, when: &str) {
+        for process in family {
+            process
+                .wait_gone(LIMIT)
+                .unwrap_or_else(|told| panic!("{when}: {told}"));
+        }
+        wait_childless(LIMIT).unwrap_or_else(|told| panic!("{when}: {told}"));
+        let used = namespaces_in_use();
+        let left: Vec<_> = namespaces.intersection(&used).collect();
+        assert!(
+            left.is_empty(),
+            "{when}: namespaces {left:?} are still in use"
+        );
+        assert_eq!(Traces::now(self.scratch.path()), self.before, "{when}");
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("a process id"))
+}
+
+/// The namespaces of these processes that are not this thread's own.
+fn own_namespaces(family: &[Process]) -> BTreeSet<String> {
+    let here = namespaces("thread-self");
+    let theirs = family
+        .iter()
+        .flat_map(|process| namespaces(&process.pid.to_string()));
+    theirs
+        .filter(|namespace| !here.contains(namespace))
+        .collect()
+}
+
+/// Labs stay out of the machine's control groups: theirs would outlive them.
+fn assert_no_cgroups(family: &[Process], when: &str) {
+    let ours = Process::open(Pid::this()).and_then(|this| this.cgroups());
+    for process in family {
+        if let Some(theirs) = process.cgroups() {
+            assert_eq!(
+                Some(theirs),
+                ours,
+                "{when}: process {} has control groups of its own",
+                process.pid
+            );
+        }
     }
 }
 
 #[test]
 fn killed_at_any_moment_it_leaves_nothing() {
-    if let Some(reason) = host_lacks() {
-        eprintln!("skipped: {reason}");
-        return;
-    }
-    let before = Traces::now();
+    needs_lab!();
+    let room = Room::enter();
+    let started = Instant::now();
+    assert!(
+        room.run().wait().expect("it was ours").success(),
+        "the scenario passes when it is left alone"
+    );
+    let whole = started.elapsed();
+    room.assert_empty(&[], &BTreeSet::new(), "left alone");
+    let mut alive = 0;
     for round in 0..ROUNDS {
-        // From before the first namespace exists to the middle of the scenario.
-        let delay = Duration::from_millis(u64::from(round * 97 + rand::random_range(0..97)));
-        let mut run = trunkline()
-            .args(["run", "scenarios/overlay/ipam-pods.yaml", "--quiet"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("trunkline runs");
-        // A lab of which somebody holds this file is not gone; `wait_gone` needs no list of processes.
+        // Somewhere in each twentieth of its life, from before the first namespace exists to the goodbye.
+        let delay =
+            whole.mul_f64((f64::from(round) + rand::random_range(0.0..1.0)) / f64::from(ROUNDS));
+        let mut run = room.run();
         std::thread::sleep(delay);
-        let pid = Pid::from_raw(i32::try_from(run.id()).expect("a process id"));
-        let family = common::family(pid);
+        let family = family(pid(&run));
+        let namespaces = own_namespaces(&family);
+        let when = format!(
+            "round {round}, killed after {delay:?} with {} processes",
+            family.len()
+        );
+        alive += usize::from(family.len() > 2);
+        assert_no_cgroups(&family, &when);
         // It may have finished by then, which is a moment like any other.
-        let _ = kill(pid, Signal::SIGKILL);
+        let _ = kill(pid(&run), Signal::SIGKILL);
         run.wait().expect("it was ours");
-        for process in family {
-            process.wait_gone(Duration::from_secs(5)).unwrap_or_else(|told| panic!("round {round}, after {delay:?}: {told}"));
-        }
-        assert_eq!(Traces::now(), before, "round {round}, killed after {delay:?}");
+        room.assert_empty(&family, &namespaces, &when);
+    }
+    assert!(
+        alive > ROUNDS as usize / 2,
+        "only {alive} of {ROUNDS} rounds had a lab to end"
+    );
+}
+
+#[test]
+fn interrupted_it_says_so_and_leaves_nothing() {
+    needs_lab!();
+    let room = Room::enter();
+    for (signal, delay) in [
+        (Signal::SIGINT, 150),
+        (Signal::SIGINT, 1200),
+        (Signal::SIGTERM, 1800),
+    ] {
+        let mut run = room.run();
+        std::thread::sleep(Duration::from_millis(delay));
+        let family = family(pid(&run));
+        let namespaces = own_namespaces(&family);
+        let when = format!("{signal} after {delay} ms");
+        kill(pid(&run), signal).expect("it runs");
+        assert_eq!(run.wait().expect("it was ours").code(), Some(130), "{when}");
+        room.assert_empty(&family, &namespaces, &when);
     }
 }
 
 #[test]
-fn two_labs_run_side_by_side() {
-    if let Some(reason) = host_lacks() {
-        eprintln!("skipped: {reason}");
-        return;
+fn a_lab_that_dies_breaks_the_run() {
+    needs_lab!();
+    let room = Room::enter();
+    let junit = room.scratch.path().join("junit.xml");
+    let run = room
+        .trunkline()
+        .args(["run", "scenarios/overlay/ipam-pods.yaml", "--junit"])
+        .arg(&junit)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("trunkline runs");
+    std::thread::sleep(Duration::from_millis(1500));
+    let family = family(pid(&run));
+    let namespaces = own_namespaces(&family);
+    // The first process of the lab's own namespace of processes.
+    kill(
+        family.first().expect("a lab runs by then").pid,
+        Signal::SIGKILL,
+    )
+    .expect("it lives");
+    let output = run.wait_with_output().expect("it was ours");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(
+        told.contains("the site is gone") && told.contains("SIGKILL"),
+        "{told}"
+    );
+    let report = std::fs::read_to_string(&junit).expect("a report");
+    assert!(
+        report.contains("<error message=\"the site is gone\""),
+        "{report}"
+    );
+    std::fs::remove_file(junit).expect("it was ours");
+    room.assert_empty(&family, &namespaces, "the lab was killed");
+}
+
+#[test]
+fn a_killed_supervisor_leaves_files_that_the_next_command_sweeps() {
+    needs_lab!();
+    let room = Room::enter();
+    let lab = Lab::up_in(room.scratch.path(), "killed");
+    let record = lab.listed().expect("the lab is listed");
+    let supervisor = Pid::from_raw(
+        i32::try_from(record["pid"].as_i64().expect("a process id")).expect("in range"),
+    );
+    let family = family(supervisor);
+    let namespaces = own_namespaces(&family);
+    assert!(!namespaces.is_empty(), "a lab has namespaces");
+    assert_no_cgroups(&family, "up");
+    kill(supervisor, Signal::SIGKILL).expect("it lives");
+    for process in &family {
+        process
+            .wait_gone(LIMIT)
+            .expect("the lab ends with its supervisor");
     }
-    let (one, two) = (Lab::up("side-one"), Lab::up("side-two"));
-    for lab in [&one, &two] {
-        let list = trunkline().args(["list", "--labs", "--json"]).output().expect("trunkline runs");
-        let labs: Vec<serde_json::Value> = serde_json::from_slice(&list.stdout).expect("JSON");
-        assert!(labs.iter().any(|up| up["name"] == lab.name()), "{} is not listed: {labs:?}", lab.name());
-    }
-    assert_ne!(one.kubeconfig(), two.kubeconfig());
-    drop(one);
-    // The other one is none the worse for it.
-    let nodes = two.get("/api/v1/nodes");
-    assert_eq!(nodes["items"].as_array().map(Vec::len), Some(3), "{nodes}");
+    wait_childless(LIMIT).expect("nobody is left");
+    assert!(lab.kubeconfig().exists(), "nobody was there to remove it");
+    assert_eq!(lab.listed(), None, "it is not up");
+    let home = room.scratch.path().join("trunkline");
+    assert_eq!(
+        std::fs::read_dir(&home)
+            .expect("the place of labs stays")
+            .count(),
+        0,
+        "it was swept"
+    );
+    std::fs::remove_dir(home).expect("it is empty");
+    room.assert_empty(&family, &namespaces, "the supervisor was killed");
+}
+
+#[test]
+fn a_lab_that_nobody_can_be_told_of_ends() {
+    needs_lab!();
+    let room = Room::enter();
+    let mut up = room.trunkline();
+    let mut up = up
+        .args(["up"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("trunkline runs");
+    std::thread::sleep(Duration::from_millis(400));
+    let family = family(pid(&up));
+    assert!(!family.is_empty(), "its background half runs by then");
+    let namespaces = own_namespaces(&family);
+    kill(pid(&up), Signal::SIGKILL).expect("it runs");
+    up.wait().expect("it was ours");
+    wait_childless(LIMIT).expect("the background half ends");
+    let home = room.scratch.path().join("trunkline");
+    assert_eq!(
+        std::fs::read_dir(&home)
+            .expect("the place of labs stays")
+            .count(),
+        0,
+        "its directory is gone"
+    );
+    std::fs::remove_dir(home).expect("it is empty");
+    room.assert_empty(&family, &namespaces, "up was killed");
 }
 
 #[test]
 fn down_ends_a_lab_and_its_files() {
-    if let Some(reason) = host_lacks() {
-        eprintln!("skipped: {reason}");
-        return;
-    }
-    let lab = Lab::up("downed");
-    let kubeconfig = lab.kubeconfig();
-    assert!(kubeconfig.exists());
+    needs_lab!();
+    let room = Room::enter();
+    let lab = Lab::up_in(room.scratch.path(), "downed");
+    let family = family(Pid::this());
+    let namespaces = own_namespaces(&family);
+    let nodes = lab.get("/api/v1/nodes");
+    assert_eq!(nodes["items"].as_array().map(Vec::len), Some(3), "{nodes}");
     drop(lab);
-    assert!(!kubeconfig.exists(), "{} is still there", kubeconfig.display());
+    let home = room.scratch.path().join("trunkline");
+    assert_eq!(
+        std::fs::read_dir(&home)
+            .expect("the place of labs stays")
+            .count(),
+        0,
+        "its directory is gone"
+    );
+    std::fs::remove_dir(home).expect("it is empty");
+    room.assert_empty(&family, &namespaces, "down");
+}
+
+#[test]
+fn two_labs_run_side_by_side() {
+    needs_lab!();
+    let _turn = alone();
+    let (one, two) = (Lab::up("side-one"), Lab::up("side-two"));
+    let (first, second) = (
+        one.listed().expect("one is listed"),
+        two.listed().expect("two is listed"),
+    );
+    assert_ne!(first["server"], second["server"]);
+    assert_ne!(one.kubeconfig(), two.kubeconfig());
+    // The same name again is refused, and hurts nobody.
+    let again = trunkline()
+        .args(["up", "--name", one.name()])
+        .output()
+        .expect("trunkline runs");
+    assert_eq!(
+        again.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&again.stderr)
+    );
+    drop(one);
+    // The other one is none the worse for it.
+    let nodes = two.get("/api/v1/nodes");
+    assert_eq!(nodes["items"].as_array().map(Vec::len), Some(3), "{nodes}");
 }

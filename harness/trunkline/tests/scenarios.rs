@@ -2,8 +2,9 @@
 //!
 //! Works under `cargo test` and under nextest, which lists first and then starts a process per test.
 
-use std::{path::PathBuf, process::Command};
+mod common;
 
+use common::{host_lacks, trunkline};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde::Deserialize;
 
@@ -17,39 +18,31 @@ struct Listed {
 /// Nothing ran: the site lacks what the scenario requires.
 const NOTHING_RAN: i32 = 5;
 
-fn trunkline() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-    command.current_dir(root());
-    command
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
 fn scenarios() -> Vec<Listed> {
-    let output = trunkline().args(["list", "--json", "scenarios"]).output().expect("trunkline runs");
-    assert!(output.status.success(), "trunkline list: {}", String::from_utf8_lossy(&output.stderr));
+    let output = trunkline()
+        .args(["list", "--json", "scenarios"])
+        .output()
+        .expect("trunkline runs");
+    assert!(
+        output.status.success(),
+        "trunkline list: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).expect("trunkline list prints JSON")
-}
-
-/// Why no lab can run here, if that is so. Decided once, as late as possible: listing must stay cheap.
-fn host_lacks() -> Option<String> {
-    let output = trunkline().args(["doctor", "--json"]).output().ok()?;
-    if output.status.success() {
-        return None;
-    }
-    let checks: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).ok()?;
-    let failed = checks.iter().find(|check| check["status"] == "failed")?;
-    Some(format!("this machine cannot run a lab: {}: {}", failed["title"], failed["found"]))
 }
 
 fn run(scenario: &Listed) -> Result<Completion, Failed> {
     if let Some(reason) = host_lacks() {
         return Ok(Completion::ignored_with(reason));
     }
-    let output = trunkline().args(["run", &scenario.file, "--case", &scenario.name]).output()?;
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = trunkline()
+        .args(["run", &scenario.file, "--case", &scenario.name])
+        .output()?;
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     match output.status.code() {
         Some(0) => Ok(Completion::Completed),
         Some(NOTHING_RAN) => Ok(Completion::ignored_with(told)),

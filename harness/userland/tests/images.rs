@@ -111,7 +111,7 @@ async fn layers_are_applied_in_order() {
         "Entrypoint": ["/bin/tool"], "Cmd": ["serve"], "Env": ["A=b"], "User": "1000",
         "WorkingDir": "/home", "StopSignal": "SIGQUIT", "Volumes": {"/data": {}},
     });
-    let expected = bench.registry.image("1", &[below, above], config, "amd64");
+    let expected = bench.registry.image("1", &[below, above], &config, "amd64");
 
     let image = bench.pull("app:1").await.unwrap();
     assert_eq!(image.digest, expected);
@@ -162,8 +162,10 @@ async fn what_was_pulled_is_not_pulled_again() {
     let layer = Layer::new().file("f", "x").done();
     bench
         .registry
-        .image("1", &[layer.clone()], json!({}), "amd64");
-    bench.registry.image("latest", &[layer], json!({}), "amd64");
+        .image("1", std::slice::from_ref(&layer), &json!({}), "amd64");
+    bench
+        .registry
+        .image("latest", &[layer], &json!({}), "amd64");
     let first = bench.pull("app:1").await.unwrap();
     let requests = bench
         .registry
@@ -195,13 +197,13 @@ async fn the_variant_for_this_machine_is_chosen() {
     let ours = bench.registry.image(
         "a",
         &[Layer::new().file("arch", "ours").done()],
-        json!({}),
+        &json!({}),
         here,
     );
     let other = bench.registry.image(
         "b",
         &[Layer::new().file("arch", "other").done()],
-        json!({}),
+        &json!({}),
         "s390x",
     );
     let variant = |digest: &str, arch: &str| {
@@ -236,7 +238,7 @@ async fn a_transfer_that_breaks_off_is_resumed() {
         .collect();
     let layer = Layer::new().file("noise", &noise).done();
     let blob = gzip(&layer);
-    bench.registry.image("1", &[layer], json!({}), "amd64");
+    bench.registry.image("1", &[layer], &json!({}), "amd64");
     bench.registry.cut_once(&digest(&blob), 2_000);
     let image = bench.pull("app:1").await.unwrap();
     assert_eq!(read(&root(&image), "noise"), noise);
@@ -249,7 +251,7 @@ async fn a_truncated_layer_is_refused() {
     let bench = bench().await;
     let layer = Layer::new().file("f", "content").done();
     let blob = gzip(&layer);
-    bench.registry.image("1", &[layer], json!({}), "amd64");
+    bench.registry.image("1", &[layer], &json!({}), "amd64");
     bench
         .registry
         .corrupt(&digest(&blob), blob[..blob.len() / 2].to_vec());
@@ -262,7 +264,7 @@ async fn a_layer_with_another_digest_is_refused() {
     let bench = bench().await;
     let layer = Layer::new().file("f", "content").done();
     let blob = gzip(&layer);
-    bench.registry.image("1", &[layer], json!({}), "amd64");
+    bench.registry.image("1", &[layer], &json!({}), "amd64");
     let mut other = blob.clone();
     *other.last_mut().unwrap() ^= 1;
     bench.registry.corrupt(&digest(&blob), other.clone());
@@ -304,7 +306,7 @@ async fn an_archive_cannot_leave_its_root() {
         .link(EntryType::Symlink, "up", "../../../../../../../..")
         .file("up/planted", "x")
         .done();
-    bench.registry.image("link", &[layer], json!({}), "amd64");
+    bench.registry.image("link", &[layer], &json!({}), "amd64");
     let image = bench.pull("app:link").await;
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     assert!(!Path::new("/planted").exists());
@@ -314,7 +316,7 @@ async fn an_archive_cannot_leave_its_root() {
 
     // By name.
     let layer = Layer::new().file("../../planted", "x").done();
-    bench.registry.image("name", &[layer], json!({}), "amd64");
+    bench.registry.image("name", &[layer], &json!({}), "amd64");
     let message = bench.pull("app:name").await.unwrap_err().to_string();
     assert!(message.contains("outside its root"), "{message}");
 
@@ -324,7 +326,7 @@ async fn an_archive_cannot_leave_its_root() {
     let layer = Layer::new()
         .link(EntryType::Link, "stolen", secret.to_str().unwrap())
         .done();
-    bench.registry.image("hard", &[layer], json!({}), "amd64");
+    bench.registry.image("hard", &[layer], &json!({}), "amd64");
     let message = bench.pull("app:hard").await.unwrap_err().to_string();
     assert!(message.contains("cannot unpack stolen"), "{message}");
     assert_eq!(fs::metadata(&secret).unwrap().nlink(), 1);
@@ -342,7 +344,7 @@ async fn capabilities_of_files_are_kept() {
         .attribute("security.capability", &capability)
         .entry("ping", "x", 0o755, 0)
         .done();
-    bench.registry.image("1", &[layer], json!({}), "amd64");
+    bench.registry.image("1", &[layer], &json!({}), "amd64");
     let image = bench.pull("app:1").await.unwrap();
     let kept = xattr::get(root(&image).join("ping"), "security.capability").unwrap();
     assert!(kept.is_some_and(|kept| kept[4..8] == capability[4..8]));

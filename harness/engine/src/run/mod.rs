@@ -19,7 +19,7 @@ use crate::{
         CaseId, CaseOutcome, EventKind, EventSender, Failure, FailureKind, StepInfo, StepOutcome,
     },
     plan::{Plan, PlannedStep},
-    site::Site,
+    site::{Site, SiteError},
 };
 
 /// How to run a case.
@@ -137,6 +137,7 @@ impl Case<'_, '_> {
         let setup = tokio::select! {
             biased;
             () = self.options.cancel.cancelled() => Ok(CaseOutcome::Cancelled),
+            why = self.context.site.gone() => Err(gone(&why)),
             result = namespaces::create(at) => result.map(|()| CaseOutcome::Passed),
         };
         let mut outcome = match setup {
@@ -242,11 +243,21 @@ impl Case<'_, '_> {
             case: self.context,
             events: &events,
         };
+        let vanished = async {
+            let failure =
+                Box::new(gone(&self.context.site.gone().await).at(Some(planned.location())));
+            StepOutcome::Broken { failure }
+        };
         let outcome = match deadline {
-            None => step::run(at, planned).await,
+            None => tokio::select! {
+                biased;
+                outcome = vanished => outcome,
+                outcome = step::run(at, planned) => outcome,
+            },
             Some(deadline) => tokio::select! {
                 biased;
                 () = self.options.cancel.cancelled() => StepOutcome::Cancelled,
+                outcome = vanished => outcome,
                 outcome = step::run(at, planned) => outcome,
                 () = sleep_until(deadline) => overdue(planned, &self.plan.deadline, "scenario"),
             },
@@ -286,6 +297,13 @@ impl Case<'_, '_> {
                 .send(EventKind::StepFinished { outcome, took });
         }
     }
+}
+
+/// The site ended in the middle of the case.
+fn gone(why: &SiteError) -> Failure {
+    Failure::new(FailureKind::Environment, "the site is gone")
+        .expected("a site that lives as long as the scenario")
+        .got(why.to_string())
 }
 
 /// The time for everything is used up during this step.

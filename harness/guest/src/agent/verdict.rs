@@ -42,7 +42,9 @@ pub fn of(
     stage: Stage,
     address: IpAddr,
 ) -> Outcome {
-    if is_silence(failure) {
+    // The kernel may only note an ICMP error that came while it was still sending, and go on
+    // waiting: the queue knows better than the timeout.
+    if report.is_none() && is_silence(failure) {
         return blocked(deadline, stage, Some(address));
     }
     let errno = report

@@ -75,6 +75,7 @@ impl Agent {
     }
 
     /// Closes the input; whether the program ended well.
+    #[allow(dead_code)]
     pub fn end(mut self) -> bool {
         drop(self.stdin.take());
         self.child.wait().unwrap().success()

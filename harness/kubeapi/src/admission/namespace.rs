@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::object;
@@ -32,9 +33,8 @@ pub fn check(
     if !object::is_deleting(&entry.object) {
         return Ok(());
     }
-    let why = format!(
-        "unable to create new content in namespace {name} because it is being terminated"
-    );
+    let why =
+        format!("unable to create new content in namespace {name} because it is being terminated");
     Err(Status::forbidden(
         &served.resource.group,
         &served.resource.plural,
@@ -67,9 +67,9 @@ pub fn furnish(core: &Core, namespace: &Value) {
     if object::is_deleting(namespace) {
         return;
     }
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(core, name, "default")});
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(name, "default")});
     let mut authority = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(core, name, ROOT_CA), "data": {"ca.crt": core.root_ca()},
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(name, ROOT_CA), "data": {"ca.crt": core.root_ca()},
     });
     object::set(
         &mut authority,
@@ -83,10 +83,10 @@ pub fn furnish(core: &Core, namespace: &Value) {
     }
 }
 
-fn metadata(core: &Core, namespace: &str, name: &str) -> Value {
+fn metadata(namespace: &str, name: &str) -> Value {
     json!({
         "name": name, "namespace": namespace, "uid": uuid::Uuid::new_v4().to_string(),
-        "creationTimestamp": object::time(core.now()),
+        "creationTimestamp": object::time(Timestamp::now()),
     })
 }
 

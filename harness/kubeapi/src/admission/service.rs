@@ -40,8 +40,16 @@ pub fn allocate(
     let others = Others::of(core, service);
     cluster_address(core, service, old, &others)?;
     let spec = object::child(service, "spec");
-    object::default(spec, "ipFamilies", json!(["IPv4"]));
-    object::default(spec, "ipFamilyPolicy", "SingleStack");
+    // A headless service without a selector can have endpoints of any family.
+    let any = spec["clusterIP"] == "None"
+        && object::map(spec, &["selector"]).is_none_or(serde_json::Map::is_empty);
+    let (families, policy) = if any {
+        (json!(["IPv4", "IPv6"]), "RequireDualStack")
+    } else {
+        (json!(["IPv4"]), "SingleStack")
+    };
+    object::default(spec, "ipFamilies", families);
+    object::default(spec, "ipFamilyPolicy", policy);
     if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
         node_ports(service, &others)?;
     }
@@ -125,18 +133,13 @@ fn free_address(network: (Ipv4Addr, u8), taken: &HashSet<String>) -> Result<Stri
 }
 
 fn check_address(network: (Ipv4Addr, u8), asked: &str, others: &Others) -> Result<(), String> {
-    let failed = |why: &str| {
-        Err(format!("failed to allocate IP {asked}: {why}"))
-    };
+    let failed = |why: &str| Err(format!("failed to allocate IP {asked}: {why}"));
     let Ok(address) = asked.parse::<Ipv4Addr>() else {
         return Err("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned());
     };
     let offset = u32::from(address).wrapping_sub(u32::from(network.0));
     if offset == 0 || offset >= size(network) - 1 {
-        let (base, prefix) = network;
-        return failed(&format!(
-            "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {base}/{prefix}"
-        ));
+        return failed("the provided network does not match the current range");
     }
     if others.addresses.contains(asked) {
         return failed("provided IP is already allocated");
@@ -152,33 +155,25 @@ fn node_ports(service: &mut Value, others: &Others) -> Result<(), Status> {
     let mut taken = others.ports.clone();
     for (index, port) in ports.iter_mut().enumerate() {
         let protocol = object::text(port, &["protocol"]).to_owned();
-        match object::integer(port, &["nodePort"]).filter(|number| *number != 0) {
-            Some(asked) => {
-                let path = format!("spec.ports[{index}].nodePort");
-                if !NODE_PORTS.contains(&asked) {
-                    let why = "provided port is not in the valid range. The range of valid ports is 30000-32767";
-                    return Err(refuse(service, &path, asked.into(), why));
-                }
-                if !taken.insert((asked, protocol)) {
-                    return Err(refuse(
-                        service,
-                        &path,
-                        asked.into(),
-                        "provided port is already allocated",
-                    ));
-                }
-            }
-            None => {
-                let start = rand::rng().random_range(NODE_PORTS);
-                let found = (start..=*NODE_PORTS.end())
-                    .chain(NODE_PORTS)
-                    .find(|number| taken.insert((*number, protocol.clone())));
-                let Some(number) = found else {
-                    return Err(Status::internal("failed to allocate a nodePort: range is full"));
-                };
-                port["nodePort"] = number.into();
-            }
-        }
+        let asked = object::integer(port, &["nodePort"]).filter(|number| *number != 0);
+        let Some(asked) = asked else {
+            let start = rand::rng().random_range(NODE_PORTS);
+            let number = (start..=*NODE_PORTS.end())
+                .chain(NODE_PORTS)
+                .find(|number| taken.insert((*number, protocol.clone())))
+                .ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))?;
+            port["nodePort"] = number.into();
+            continue;
+        };
+        let path = format!("spec.ports[{index}].nodePort");
+        let why = if !NODE_PORTS.contains(&asked) {
+            "provided port is not in the valid range. The range of valid ports is 30000-32767"
+        } else if !taken.insert((asked, protocol)) {
+            "provided port is already allocated"
+        } else {
+            continue;
+        };
+        return Err(refuse(service, &path, asked.into(), why));
     }
     object::set(service, &["spec", "ports"], ports);
     Ok(())

@@ -4,13 +4,7 @@ use serde_json::{Value, json};
 
 const API: &str = "rbac.authorization.k8s.io/v1";
 const READ: &[&str] = &["get", "list", "watch"];
-const WRITE: &[&str] = &[
-    "create",
-    "delete",
-    "deletecollection",
-    "patch",
-    "update",
-];
+const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
 /// What users of a namespace work with: group, resources.
 const NAMESPACED: &[(&str, &[&str])] = &[
     (
@@ -59,7 +53,7 @@ fn rule(verbs: &[&str], group: &str, resources: &[&str]) -> Value {
     json!({"verbs": verbs, "apiGroups": [group], "resources": resources})
 }
 
-fn role(name: &str, rules: Vec<Value>) -> Value {
+fn role(name: &str, rules: &[Value]) -> Value {
     json!({
         "apiVersion": API, "kind": "ClusterRole", "rules": rules,
         "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
@@ -69,13 +63,13 @@ fn role(name: &str, rules: Vec<Value>) -> Value {
 /// `admin`, `edit` and `view` take in every cluster role labelled for them.
 fn aggregating(name: &str) -> Value {
     let label = format!("rbac.authorization.k8s.io/aggregate-to-{name}");
-    let mut aggregated = role(name, Vec::new());
+    let mut aggregated = role(name, &[]);
     aggregated["aggregationRule"] =
         json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
     aggregated
 }
 
-fn part(of: &[&str], rules: Vec<Value>) -> Value {
+fn part(of: &[&str], rules: &[Value]) -> Value {
     let mut part = role(&format!("system:aggregate-to-{}", of[0]), rules);
     for name in of {
         let label = format!("rbac.authorization.k8s.io/aggregate-to-{name}");
@@ -131,7 +125,7 @@ pub fn roles() -> Vec<Value> {
     vec![
         role(
             "cluster-admin",
-            vec![
+            &[
                 json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
                 json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
             ],
@@ -139,30 +133,36 @@ pub fn roles() -> Vec<Value> {
         aggregating("admin"),
         aggregating("edit"),
         aggregating("view"),
-        part(&["admin"], admin),
-        part(&["edit", "admin"], edit),
-        part(&["view", "edit", "admin"], view),
+        part(&["admin"], &admin),
+        part(&["edit", "admin"], &edit),
+        part(&["view", "edit", "admin"], &view),
         role(
             "system:basic-user",
-            vec![
+            &[
                 rule(
                     &["create"],
                     "authorization.k8s.io",
                     &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
                 ),
-                rule(&["create"], "authentication.k8s.io", &["selfsubjectreviews"]),
+                rule(
+                    &["create"],
+                    "authentication.k8s.io",
+                    &["selfsubjectreviews"],
+                ),
             ],
         ),
         role(
             "system:discovery",
-            vec![json!({"verbs": ["get"], "nonResourceURLs": [
+            &[json!({"verbs": ["get"], "nonResourceURLs": [
                 "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version",
                 "/version/",
             ]})],
         ),
         role(
             "system:public-info-viewer",
-            vec![json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"]})],
+            &[
+                json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"]}),
+            ],
         ),
     ]
 }

@@ -18,7 +18,6 @@ const CLUSTER_ROLE_BINDINGS: &str = "clusterrolebindings.rbac.authorization.k8s.
 pub struct Action<'a> {
     pub verb: &'a str,
     pub group: &'a str,
-    pub version: &'a str,
     pub resource: &'a str,
     pub subresource: Option<&'a str>,
     pub namespace: Option<&'a str>,
@@ -72,10 +71,7 @@ pub fn authorize(core: &Core, user: &User, action: &Action<'_>) -> Result<(), St
             "",
             "",
             "",
-            &format!(
-                "User {:?} cannot {} path {path:?}",
-                user.name, action.verb
-            ),
+            &format!("User {:?} cannot {} path {path:?}", user.name, action.verb),
         ));
     }
     let resource = match action.subresource {
@@ -173,8 +169,8 @@ fn rule_allows(rule: &Value, action: &Action<'_>) -> bool {
         });
     }
     let names = object::list(rule, &["resourceNames"]);
-    let named = names.is_empty() || names.iter().any(|n| n.as_str() == action.name);
-    named && has("apiGroups", action.group) && resource_matches(rule, action)
+    let this_one = names.is_empty() || names.iter().any(|n| n.as_str() == action.name);
+    this_one && has("apiGroups", action.group) && resource_matches(rule, action)
 }
 
 fn resource_matches(rule: &Value, action: &Action<'_>) -> bool {

@@ -1,5 +1,6 @@
 //! The review kinds: questions about identities and permissions, answered on the spot.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::rbac::{Action, allowed, rules_of};
@@ -29,9 +30,8 @@ pub fn answer(
     if !object::at(&review, &["metadata"]).is_object() {
         review["metadata"] = json!({});
     }
-    review["metadata"]["creationTimestamp"] = Value::Null;
     if kind == "SelfSubjectReview" {
-        review["metadata"]["creationTimestamp"] = object::time(core.now()).into();
+        review["metadata"]["creationTimestamp"] = object::time(Timestamp::now()).into();
     }
     review["status"] = status;
     Ok(review)
@@ -65,14 +65,10 @@ fn access(core: &Core, user: &User, review: &Value, namespace: Option<&str>) -> 
     let spec = object::at(review, &["spec"]);
     let resource = object::at(spec, &["resourceAttributes"]);
     let other = object::at(spec, &["nonResourceAttributes"]);
-    fn some<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-        Some(object::text(value, &[key])).filter(|text| !text.is_empty())
-    }
     let action = if resource.is_object() {
         Action {
             verb: object::text(resource, &["verb"]),
             group: object::text(resource, &["group"]),
-            version: object::text(resource, &["version"]),
             resource: object::text(resource, &["resource"]),
             subresource: some(resource, "subresource"),
             namespace: namespace.or(some(resource, "namespace")),
@@ -91,6 +87,11 @@ fn access(core: &Core, user: &User, review: &Value, namespace: Option<&str>) -> 
         Some(reason) => json!({"allowed": true, "reason": reason}),
         None => json!({"allowed": false}),
     }
+}
+
+/// A text that is there.
+fn some<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    Some(object::text(value, &[key])).filter(|text| !text.is_empty())
 }
 
 fn rules(core: &Core, user: &User, namespace: &str) -> Value {

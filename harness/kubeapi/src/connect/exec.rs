@@ -1,12 +1,14 @@
 //! Exec and attach over a WebSocket: channel 0 is stdin, 1 stdout, 2 stderr, 3 the outcome, 4 the terminal's size.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -26,6 +28,8 @@ const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 /// Bytes of a stream under way between pod and client.
 const PIPE: usize = 64 * 1024;
+/// A client that has not answered the first ping by then gets its output all the same.
+const LISTENING_LIMIT: Duration = Duration::from_secs(1);
 
 /// Which of the two sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +70,9 @@ pub fn options(query: &Query, container: String, session: Session) -> Result<Exe
         tty: query.flag("tty"),
     };
     if session == Session::Exec && options.command.is_empty() {
-        return Err(Status::bad_request("you must specify at least 1 command for the container"));
+        return Err(Status::bad_request(
+            "you must specify at least 1 command for the container",
+        ));
     }
     if !options.stdin && !options.stdout && !options.stderr {
         return Err(Status::bad_request(
@@ -108,11 +114,13 @@ pub async fn serve(plan: Plan, socket: Socket, protocol: Protocol) {
         let _ = messages.send(Message::Close(Some(close))).await;
         drop(messages);
     };
-    let incoming = incoming(stream, stdin, resize_sender, protocol);
+    let listening = Notify::new();
+    let incoming = incoming(stream, stdin, resize_sender, &listening, protocol);
+    let write = write(&mut sink, outgoing, &listening);
     tokio::select! {
         // The client is gone: dropping the session ends the command.
         () = incoming => {}
-        ((), ()) = async { tokio::join!(session, write(&mut sink, outgoing)) } => {}
+        ((), ()) = async { tokio::join!(session, write) } => {}
     }
     let _ = sink.close().await;
 }
@@ -171,10 +179,17 @@ async fn forward(stream: Option<DuplexStream>, channel: u8, messages: mpsc::Send
     }
 }
 
+/// Sends messages, the first one when the client listens: kubectl before 1.34 drops what arrives before it has made its
+/// channels, an exit code for example (kubernetes/kubernetes#131203). Whoever answers a ping has made them.
 async fn write(
     sink: &mut SplitSink<Socket, Message>,
     mut outgoing: mpsc::Receiver<Message>,
+    listening: &Notify,
 ) {
+    if sink.send(Message::Ping(Vec::new().into())).await.is_err() {
+        return;
+    }
+    let _ = timeout(LISTENING_LIMIT, listening.notified()).await;
     while let Some(message) = outgoing.recv().await {
         if sink.send(message).await.is_err() {
             return;
@@ -187,9 +202,11 @@ async fn incoming(
     mut stream: SplitStream<Socket>,
     mut stdin: Option<DuplexStream>,
     resize: mpsc::Sender<TerminalSize>,
+    listening: &Notify,
     protocol: Protocol,
 ) {
     while let Some(Ok(message)) = stream.next().await {
+        listening.notify_one();
         let data = match message {
             Message::Binary(data) => data,
             Message::Text(text) => text.into(),
@@ -218,10 +235,11 @@ async fn incoming(
 }
 
 fn size(json: &[u8]) -> Option<TerminalSize> {
-    let size: Value = serde_json::from_slice(json).ok()?;
-    let side = |key: &str| object::integer(&size, &[key]).and_then(|n| u16::try_from(n).ok());
+    let sides: Value = serde_json::from_slice(json).ok()?;
+    let characters =
+        |key: &str| object::integer(&sides, &[key]).and_then(|n| u16::try_from(n).ok());
     Some(TerminalSize {
-        columns: side("Width")?,
-        rows: side("Height")?,
+        columns: characters("Width")?,
+        rows: characters("Height")?,
     })
 }

@@ -45,7 +45,9 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
     );
     let inits = names("initContainers");
     if !inits.is_empty() {
-        message.push_str(&format!(" or one of the init containers: [{}]", inits.join(" ")));
+        message.push_str(" or one of the init containers: [");
+        message.push_str(&inits.join(" "));
+        message.push(']');
     }
     Err(Status::bad_request(message))
 }

@@ -29,11 +29,10 @@ impl Collector {
         }
         // Only changes of ownership or a beginning deletion make work; other updates are frequent and pass by.
         let previous = change.previous.as_deref().map(|entry| &entry.object);
-        let references = |object: &Value| {
-            object::at(object, &["metadata", "ownerReferences"]).clone()
-        };
-        let new_owners = previous.map(references) != Some(references(object))
-            && owners(object).next().is_some();
+        let references =
+            |object: &Value| object::at(object, &["metadata", "ownerReferences"]).clone();
+        let new_owners =
+            previous.map(references) != Some(references(object)) && owners(object).next().is_some();
         if new_owners {
             self.check(core, &Graph::place(change));
         }
@@ -83,7 +82,7 @@ impl Collector {
         };
         if !solid.is_empty() {
             missing.extend(waiting);
-            self.drop_references(core, &entry, place, &missing);
+            Self::drop_references(core, &entry, place, &missing);
             return;
         }
         if object::is_deleting(object) {
@@ -109,7 +108,7 @@ impl Collector {
         );
     }
 
-    fn drop_references(&self, core: &Core, entry: &Entry, place: &Place, gone: &[String]) {
+    fn drop_references(core: &Core, entry: &Entry, place: &Place, gone: &[String]) {
         let Some(served) = core.registry().by_storage(&place.storage) else {
             return;
         };
@@ -142,7 +141,7 @@ impl Collector {
         if object::has_finalizer(object, ORPHAN) {
             for dependent in self.graph.dependents(&uid) {
                 if let Some(entry) = get(core, &dependent) {
-                    self.drop_references(core, &entry, &dependent, std::slice::from_ref(&uid));
+                    Self::drop_references(core, &entry, &dependent, std::slice::from_ref(&uid));
                 }
             }
             remove_finalizer(core, &place, entry, ORPHAN);

@@ -17,7 +17,6 @@ use crate::request::{DeleteOptions, WriteOptions};
 use crate::server::core::Core;
 use crate::status::Status;
 use crate::storage::{Change, Entry};
-use crate::user::User;
 use crate::write::create::Ownership;
 use crate::write::{Part, Write};
 
@@ -63,14 +62,12 @@ fn change(
         manager: MANAGER.to_owned(),
         ..WriteOptions::default()
     };
-    let user = User::master("system:kube-controller-manager");
     let namespace = crate::object::namespace(&entry.object);
     let uid = crate::object::uid(&entry.object);
     let write = Write {
         core,
         served,
         namespace: Some(namespace).filter(|n| !n.is_empty()),
-        user: &user,
         options: &options,
     };
     let name = crate::object::name(&entry.object);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{change, delete};
@@ -69,18 +70,24 @@ fn empty(core: &Core, namespace: &Arc<Entry>, name: &str) {
     let Some(served) = registry.by_storage(NAMESPACES) else {
         return;
     };
-    let conditions = conditions(core, namespace, &left);
+    let conditions = conditions(namespace, &left);
     let outcome = if left.is_empty() {
-        change(core, &served, namespace, Part::View("finalize"), |current| {
-            let mut new = current.clone();
-            let kept: Vec<Value> = object::list(current, &["spec", "finalizers"])
-                .iter()
-                .filter(|f| *f != FINALIZER)
-                .cloned()
-                .collect();
-            object::set(&mut new, &["spec", "finalizers"], kept);
-            new
-        })
+        change(
+            core,
+            &served,
+            namespace,
+            Part::View("finalize"),
+            |current| {
+                let mut new = current.clone();
+                let kept: Vec<Value> = object::list(current, &["spec", "finalizers"])
+                    .iter()
+                    .filter(|f| *f != FINALIZER)
+                    .cloned()
+                    .collect();
+                object::set(&mut new, &["spec", "finalizers"], kept);
+                new
+            },
+        )
     } else {
         change(core, &served, namespace, Part::Status, |current| {
             let mut new = current.clone();
@@ -95,7 +102,7 @@ fn empty(core: &Core, namespace: &Arc<Entry>, name: &str) {
 
 /// What the namespace waits for, as upstream says it. Unchanged conditions keep their time, so that saying the same
 /// again changes nothing.
-fn conditions(core: &Core, namespace: &Entry, left: &[(Served, Vec<Arc<Entry>>)]) -> Vec<Value> {
+fn conditions(namespace: &Entry, left: &[(Served, Vec<Arc<Entry>>)]) -> Vec<Value> {
     let count: Vec<String> = left
         .iter()
         .map(|(served, entries)| {
@@ -116,7 +123,14 @@ fn conditions(core: &Core, namespace: &Entry, left: &[(Served, Vec<Arc<Entry>>)]
         .into_iter()
         .map(|(name, count)| format!("{name} in {count} resource instances"))
         .collect();
-    let quiet = |kind: &str, reason: &str, message: &str| (kind.to_owned(), "False", reason.to_owned(), message.to_owned());
+    let quiet = |kind: &str, reason: &str, message: &str| {
+        (
+            kind.to_owned(),
+            "False",
+            reason.to_owned(),
+            message.to_owned(),
+        )
+    };
     let content = if count.is_empty() {
         quiet(
             "NamespaceContentRemaining",
@@ -167,7 +181,7 @@ fn conditions(core: &Core, namespace: &Entry, left: &[(Served, Vec<Arc<Entry>>)]
         content,
         held,
     ];
-    let now = object::time(core.now());
+    let now = object::time(Timestamp::now());
     let old = object::list(&namespace.object, &["status", "conditions"]);
     all.into_iter()
         .map(|(kind, status, reason, message)| {

@@ -77,7 +77,11 @@ fn keys(object: &Value, map: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for (key, _) in entries(object, map) {
         for complaint in config_key(key) {
-            errors.push(field::invalid(&format!("{map}[{key}]"), key.as_str(), &complaint));
+            errors.push(field::invalid(
+                &format!("{map}[{key}]"),
+                key.as_str(),
+                &complaint,
+            ));
         }
     }
     errors

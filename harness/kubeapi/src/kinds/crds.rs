@@ -42,7 +42,12 @@ impl Strategy for Definition {
         } else {
             complain(&mut errors, "spec.group", group, dns1123_subdomain(group));
         }
-        complain(&mut errors, "spec.names.plural", plural, dns1035_label(plural));
+        complain(
+            &mut errors,
+            "spec.names.plural",
+            plural,
+            dns1035_label(plural),
+        );
         if text(&["names", "kind"]).is_empty() {
             errors.push(field::required("spec.names.kind", ""));
         }

@@ -24,9 +24,13 @@ const NAMES: &[(&str, &str)] = &[
 
 /// The event as `events.k8s.io/v1` shows it.
 pub fn from_core(event: Value) -> Value {
-    rename(event, "events.k8s.io/v1", |core| {
+    let mut shown = rename(event, "events.k8s.io/v1", |core| {
         NAMES.iter().find(|(a, _)| *a == core).map(|(_, b)| *b)
-    })
+    });
+    if let Some(fields) = shown.as_object_mut() {
+        fields.retain(|key, value| !(key.starts_with("reporting") && value == ""));
+    }
+    shown
 }
 
 /// The event as the core group stores it.
@@ -36,11 +40,7 @@ pub fn to_core(event: Value) -> Value {
     })
 }
 
-fn rename(
-    event: Value,
-    api_version: &str,
-    name: impl Fn(&str) -> Option<&'static str>,
-) -> Value {
+fn rename(event: Value, api_version: &str, name: impl Fn(&str) -> Option<&'static str>) -> Value {
     let Value::Object(fields) = event else {
         return event;
     };

@@ -44,6 +44,11 @@ impl Strategy for Job {
     }
 
     fn default(&self, object: &mut Value) {
+        let labels = object::at(object, &["spec", "template", "metadata", "labels"]).clone();
+        let own = object::map(object, &["metadata", "labels"]);
+        if labels.is_object() && own.is_none_or(serde_json::Map::is_empty) {
+            object::set(object, &["metadata", "labels"], labels);
+        }
         default_job_spec(object::child(object, "spec"));
     }
 
@@ -100,9 +105,8 @@ fn restart_policy(object: &Value, template: &[&str]) -> Option<FieldError> {
         .copied()
         .collect();
     let policy = object::text(object, &path);
-    (policy == "Always").then(|| {
-        field::not_supported(&path.join("."), policy, &["OnFailure", "Never"])
-    })
+    (policy == "Always")
+        .then(|| field::required(&path.join("."), "valid values: \"OnFailure\", \"Never\""))
 }
 
 #[derive(Debug)]

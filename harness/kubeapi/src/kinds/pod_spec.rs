@@ -12,6 +12,15 @@ use crate::validation::name::dns1123_label;
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
+/// Fields with a few possible values, which have defaults.
+const ENUMS: [(&str, &[&str]); 2] = [
+    ("restartPolicy", &["Always", "OnFailure", "Never"]),
+    (
+        "dnsPolicy",
+        &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
+    ),
+];
+
 /// Defaults of the pod template under `template` of a workload's spec.
 pub fn default_template(spec: &mut Value) {
     if spec.get("template").is_some_and(Value::is_object) {
@@ -185,14 +194,20 @@ pub fn validate(spec: &Value, path: &str) -> Vec<FieldError> {
             }
         }
     }
+    for (key, supported) in ENUMS {
+        let value = object::text(spec, &[key]);
+        if !supported.contains(&value) {
+            errors.push(field::not_supported(
+                &format!("{path}.{key}"),
+                value,
+                supported,
+            ));
+        }
+    }
     errors
 }
 
-fn volume_names<'a>(
-    spec: &'a Value,
-    path: &str,
-    errors: &mut Vec<FieldError>,
-) -> HashSet<&'a str> {
+fn volume_names<'a>(spec: &'a Value, path: &str, errors: &mut Vec<FieldError>) -> HashSet<&'a str> {
     let mut names = HashSet::new();
     for (index, volume) in object::list(spec, &["volumes"]).iter().enumerate() {
         let path = format!("{path}.volumes[{index}].name");
@@ -235,8 +250,23 @@ fn container_errors(
             "must not have leading or trailing whitespace",
         ));
     }
+    for (index, port) in object::list(container, &["ports"]).iter().enumerate() {
+        let path = format!("{path}.ports[{index}].containerPort");
+        match object::integer(port, &["containerPort"]) {
+            None | Some(0) => errors.push(field::required(&path, "")),
+            Some(1..=65535) => {}
+            Some(number) => errors.push(field::invalid(
+                &path,
+                number,
+                "must be between 1 and 65535, inclusive",
+            )),
+        }
+    }
     let mut paths = HashSet::new();
-    for (index, mount) in object::list(container, &["volumeMounts"]).iter().enumerate() {
+    for (index, mount) in object::list(container, &["volumeMounts"])
+        .iter()
+        .enumerate()
+    {
         let path = format!("{path}.volumeMounts[{index}]");
         let (name, at) = (
             object::text(mount, &["name"]),
@@ -250,19 +280,11 @@ fn container_errors(
         if at.is_empty() {
             errors.push(field::required(&format!("{path}.mountPath"), ""));
         } else if !paths.insert(at) {
-            errors.push(field::invalid(&format!("{path}.mountPath"), at, "must be unique"));
-        }
-    }
-    for (index, port) in object::list(container, &["ports"]).iter().enumerate() {
-        let path = format!("{path}.ports[{index}].containerPort");
-        match object::integer(port, &["containerPort"]) {
-            None | Some(0) => errors.push(field::required(&path, "")),
-            Some(1..=65535) => {}
-            Some(number) => errors.push(field::invalid(
-                &path,
-                number,
-                "must be between 1 and 65535, inclusive",
-            )),
+            errors.push(field::invalid(
+                &format!("{path}.mountPath"),
+                at,
+                "must be unique",
+            ));
         }
     }
     for probe in PROBES {
@@ -334,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_mount_needs_its_volume() {
-        let spec = json!({"containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "x", "mountPath": "/x"}]}]});
+        let spec = json!({"restartPolicy": "Always", "dnsPolicy": "Default", "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "x", "mountPath": "/x"}]}]});
         let errors = validate(&spec, "spec");
         assert_eq!(
             errors[0].to_string(),

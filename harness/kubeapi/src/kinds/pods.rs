@@ -197,13 +197,7 @@ fn differing(old: &Value, new: &Value) -> String {
     let show = |value: Option<&Value>| value.map_or("<unset>".to_owned(), Value::to_string);
     keys.into_iter()
         .filter(|key| old.get(*key) != new.get(*key))
-        .map(|key| {
-            format!(
-                "  {key}: {} -> {}",
-                show(old.get(key)),
-                show(new.get(key))
-            )
-        })
+        .map(|key| format!("  {key}: {} -> {}", show(old.get(key)), show(new.get(key))))
         .collect::<Vec<_>>()
         .join("\n")
 }

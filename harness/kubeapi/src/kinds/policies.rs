@@ -1,6 +1,8 @@
 //! NetworkPolicies and RBAC bindings.
 
-use serde_json::Value;
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
 
 use super::{Strategy, fixed};
 use crate::object;
@@ -44,7 +46,10 @@ impl Strategy for NetworkPolicy {
         for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
             for (r, rule) in object::list(object, &["spec", rules]).iter().enumerate() {
                 for (p, peer) in object::list(rule, &[peers]).iter().enumerate() {
-                    errors.extend(peer_errors(peer, &format!("spec.{rules}[{r}].{peers}[{p}]")));
+                    errors.extend(peer_errors(
+                        peer,
+                        &format!("spec.{rules}[{r}].{peers}[{p}]"),
+                    ));
                 }
             }
         }
@@ -60,8 +65,29 @@ fn peer_errors(peer: &Value, path: &str) -> Vec<FieldError> {
     let has = |key: &str| !object::at(peer, &[key]).is_null();
     let selects = has("podSelector") || has("namespaceSelector");
     let mut errors = Vec::new();
+    if has("ipBlock") {
+        let cidr = object::text(peer, &["ipBlock", "cidr"]);
+        let fine = cidr.split_once('/').is_some_and(|(address, prefix)| {
+            let longest = match address.parse() {
+                Ok(IpAddr::V4(_)) => 32,
+                Ok(IpAddr::V6(_)) => 128,
+                Err(_) => return false,
+            };
+            prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest)
+        });
+        if !fine {
+            errors.push(field::invalid(
+                &format!("{path}.ipBlock.cidr"),
+                cidr,
+                "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+            ));
+        }
+    }
     if selects && has("ipBlock") {
-        errors.push(field::forbidden(path, "may not specify both ipBlock and another peer"));
+        errors.push(field::forbidden(
+            path,
+            "may not specify both ipBlock and another peer",
+        ));
     } else if !selects && !has("ipBlock") {
         errors.push(field::required(path, "must specify a peer"));
     }
@@ -93,7 +119,12 @@ impl Strategy for RoleBinding {
         let path = ["roleRef"];
         fixed(new, old, &path)
             .map(|_| {
-                field::invalid("roleRef", object::at(new, &path).clone(), "cannot change roleRef")
+                {
+                // Upstream prints the Go value.
+                let text = |key: &str| object::text(new, &["roleRef", key]).to_owned();
+                let role = json!({"APIGroup": text("apiGroup"), "Kind": text("kind"), "Name": text("name")});
+                field::invalid("roleRef", role, "cannot change roleRef")
+            }
             })
             .into_iter()
             .collect()

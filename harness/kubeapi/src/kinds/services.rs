@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Strategy, restore};
+use super::{Strategy, fixed, restore};
 use crate::object;
 use crate::schema::FieldError;
 use crate::validation::field;
@@ -113,6 +113,49 @@ impl Strategy for Service {
     }
 }
 
+/// The addresses behind a service, in the old form.
+#[derive(Debug)]
+pub struct Endpoints;
+
+impl Strategy for Endpoints {
+    fn default(&self, object: &mut Value) {
+        for subset in items(object, "subsets") {
+            for port in items(subset, "ports") {
+                object::default(port, "protocol", "TCP");
+            }
+        }
+    }
+}
+
+/// The addresses behind a service.
+#[derive(Debug)]
+pub struct EndpointSlice;
+
+impl Strategy for EndpointSlice {
+    fn default(&self, object: &mut Value) {
+        for port in items(object, "ports") {
+            object::default(port, "name", "");
+            object::default(port, "protocol", "TCP");
+        }
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        fixed(new, old, &["addressType"]).into_iter().collect()
+    }
+
+    fn counts_generation(&self) -> bool {
+        true
+    }
+}
+
+fn items<'a>(value: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Value> {
+    value
+        .get_mut(key)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+}
+
 fn port_errors(port: &Value, path: &str, named: bool, errors: &mut Vec<FieldError>) {
     let name = object::text(port, &["name"]);
     if name.is_empty() && named {
@@ -127,6 +170,15 @@ fn port_errors(port: &Value, path: &str, named: bool, errors: &mut Vec<FieldErro
         errors.push(field::invalid(
             &format!("{path}.port"),
             number,
+            "must be between 1 and 65535, inclusive",
+        ));
+    }
+    if let Some(target) = object::integer(port, &["targetPort"])
+        && !(1..=65535).contains(&target)
+    {
+        errors.push(field::invalid(
+            &format!("{path}.targetPort"),
+            target,
             "must be between 1 and 65535, inclusive",
         ));
     }

@@ -7,9 +7,6 @@ use crate::object;
 use crate::schema::FieldError;
 use crate::validation::field;
 
-/// Keeps a claim while a pod uses it.
-pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
-
 #[derive(Debug)]
 pub struct Claim;
 
@@ -65,6 +62,9 @@ impl Strategy for Volume {
         let spec = object::child(object, "spec");
         object::default(spec, "persistentVolumeReclaimPolicy", "Retain");
         object::default(spec, "volumeMode", "Filesystem");
+        if let Some(host) = spec.get_mut("hostPath") {
+            object::default(host, "type", "");
+        }
         object::default(object::child(object, "status"), "phase", "Pending");
     }
 

@@ -1,6 +1,6 @@
 //! Deployments, ReplicaSets, StatefulSets, DaemonSets, ReplicationControllers and pod templates.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Strategy, fixed, pod_spec, restore};
 use crate::object;
@@ -82,8 +82,26 @@ impl Strategy for ReplicaSet {
 #[derive(Debug)]
 pub struct DaemonSet;
 
+/// Counts changes of the template, from times before generations.
+const TEMPLATE_GENERATION: &[&str] = &[
+    "metadata",
+    "annotations",
+    "deprecated.daemonset.template.generation",
+];
+
 impl Strategy for DaemonSet {
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        let template = ["spec", "template"];
+        let count = object::text(old, TEMPLATE_GENERATION).parse().unwrap_or(0);
+        let changed = object::at(new, &template) != object::at(old, &template);
+        let count = count + i64::from(changed);
+        object::set(new, TEMPLATE_GENERATION, count.to_string());
+    }
+
     fn default(&self, object: &mut Value) {
+        if object::text(object, TEMPLATE_GENERATION).is_empty() {
+            object::set(object, TEMPLATE_GENERATION, "1");
+        }
         let spec = object::child(object, "spec");
         let strategy = object::child(spec, "updateStrategy");
         object::default(strategy, "type", "RollingUpdate");
@@ -152,7 +170,7 @@ impl Strategy for StatefulSet {
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        template_errors(object)
+        template_errors(&with_claims_as_volumes(object))
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
@@ -214,12 +232,41 @@ impl Strategy for Template {
 }
 
 /// The selector must be there and select the template's labels; the template's pods must be valid and restart.
+/// Containers of a StatefulSet may mount its claim templates like volumes of the pod.
+fn with_claims_as_volumes(object: &Value) -> Value {
+    let volumes = object::list(object, &["spec", "template", "spec", "volumes"]);
+    let claims: Vec<Value> = object::list(object, &["spec", "volumeClaimTemplates"])
+        .iter()
+        .map(|claim| object::text(claim, &["metadata", "name"]))
+        // A volume of that name is replaced by the claim's when the pods are made.
+        .filter(|name| !volumes.iter().any(|volume| volume["name"] == *name))
+        .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}))
+        .collect();
+    let mut object = object.clone();
+    if let Some(Value::Object(spec)) = object.pointer_mut("/spec/template/spec")
+        && let Value::Array(volumes) = spec
+            .entry("volumes")
+            .or_insert_with(|| Value::Array(Vec::new()))
+    {
+        volumes.extend(claims);
+    }
+    object
+}
+
 fn template_errors(object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let selector = object::at(object, &["spec", "selector"]);
     let labels = object::at(object, &["spec", "template", "metadata", "labels"]);
+    let mismatch = || {
+        field::invalid(
+            "spec.template.metadata.labels",
+            labels.clone(),
+            "`selector` does not match template `labels`",
+        )
+    };
     if selector.is_null() {
         errors.push(field::required("spec.selector", ""));
+        errors.push(mismatch());
     } else if object::map(selector, &["matchLabels"]).is_none_or(serde_json::Map::is_empty)
         && object::list(selector, &["matchExpressions"]).is_empty()
     {
@@ -229,11 +276,7 @@ fn template_errors(object: &Value) -> Vec<FieldError> {
             "empty selector is invalid for deployment",
         ));
     } else if !selects(selector, labels) {
-        errors.push(field::invalid(
-            "spec.template.metadata.labels",
-            labels.clone(),
-            "`selector` does not match template `labels`",
-        ));
+        errors.push(mismatch());
     }
     let policy = object::text(object, &["spec", "template", "spec", "restartPolicy"]);
     if policy != "Always" {
@@ -272,4 +315,30 @@ pub fn selects(selector: &Value, labels: &Value) -> bool {
                     _ => false,
                 }
             })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stateful_set_mounts_its_claims() {
+        let set = |mount: &str| {
+            let mut set = json!({"spec": {
+                "selector": {"matchLabels": {"app": "db"}},
+                "template": {
+                    "metadata": {"labels": {"app": "db"}},
+                    "spec": {"containers": [
+                        {"name": "c", "image": "i", "volumeMounts": [{"name": mount, "mountPath": "/x"}]}
+                    ]}
+                },
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}]
+            }});
+            StatefulSet.default(&mut set);
+            let errors = StatefulSet.validate(&set);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(set("data"), Vec::<String>::new());
+        assert_eq!(set("other").len(), 1);
+    }
 }

@@ -10,6 +10,9 @@ use crate::schema::builtin::{OBJECT_META, TYPES, kinds};
 
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
+/// What only this server needs to know of a schema.
+const INTERNAL: [&str; 3] = ["$ref", "x-omit-zero", "x-write-null"];
+
 static NAMES: LazyLock<HashMap<Gvk, &'static str>> = LazyLock::new(|| {
     TYPES
         .iter()
@@ -57,7 +60,7 @@ impl Components {
             Value::Object(fields) => {
                 let mut out: Map<String, Value> = fields
                     .iter()
-                    .filter(|(name, _)| *name != "$ref" && *name != "x-omit-zero")
+                    .filter(|(name, _)| !INTERNAL.contains(&name.as_str()))
                     .map(|(name, value)| {
                         let value = match name.as_str() {
                             "properties" => self.each(value),

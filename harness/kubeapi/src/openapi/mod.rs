@@ -66,6 +66,21 @@ pub fn document(group: &str, version: &str, resources: &[Resource]) -> Value {
     })
 }
 
+/// The version 2 document: empty, because clients only look here for what version 3 does not have.
+pub fn v2() -> Value {
+    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": {}})
+}
+
+/// The same in protobuf: `openapi.v2.Document` with its fields swagger (1), info (2) and paths (8).
+pub fn v2_protobuf() -> Vec<u8> {
+    [
+        b"\x0a\x032.0".as_slice(),
+        b"\x12\x19\x0a\x0aKubernetes\x12\x0bunversioned",
+        b"\x42\x00",
+    ]
+    .concat()
+}
+
 /// The hash of a document: its `ETag` and the `hash` parameter in the index.
 pub fn hash(document: &Value) -> String {
     let digest = Sha512::digest(document.to_string().as_bytes());

@@ -23,6 +23,7 @@ pub struct TerminalSize {
 
 /// What to run in which container.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools)] // the options of the API, which are independent
 pub struct ExecOptions {
     /// The container asked for; the server has already filled in the pod's default.
     pub container: String,

@@ -161,7 +161,9 @@ fn first_text(bytes: &[u8]) -> Option<String> {
 }
 
 fn texts(bytes: &[u8]) -> Option<Value> {
-    let items: Option<Vec<Value>> = Fields(bytes).map(|(_, wire)| value(&wire, &Kind::Text)).collect();
+    let items: Option<Vec<Value>> = Fields(bytes)
+        .map(|(_, wire)| value(&wire, &Kind::Text))
+        .collect();
     items.map(Value::Array)
 }
 

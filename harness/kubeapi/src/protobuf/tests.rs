@@ -18,7 +18,12 @@ fn a_review() {
     let attributes = [bytes(1, b""), bytes(2, b"get"), bytes(5, b"pods")].concat();
     let raw = [bytes(1, b""), bytes(2, &bytes(1, &attributes))].concat();
     assert_eq!(
-        parse(&body("authorization.k8s.io/v1", "SelfSubjectAccessReview", &raw)).unwrap(),
+        parse(&body(
+            "authorization.k8s.io/v1",
+            "SelfSubjectAccessReview",
+            &raw
+        ))
+        .unwrap(),
         json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {},
             "spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}})
     );

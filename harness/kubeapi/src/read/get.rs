@@ -1,6 +1,7 @@
 //! One object, in the form the client wants.
 
 use http::Response;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::body::Body;
@@ -23,12 +24,11 @@ pub fn get(
     include: Include,
 ) -> Result<Response<Body>, Status> {
     let entry = core.entry(served, namespace, name)?;
-    Ok(entry_answer(core, served, 200, &entry, accept, include))
+    Ok(entry_answer(served, 200, &entry, accept, include))
 }
 
 /// A stored object; its serialisation is reused where the form allows it.
 pub fn entry_answer(
-    core: &Core,
     served: &Served,
     code: u16,
     entry: &Entry,
@@ -39,12 +39,11 @@ pub fn entry_answer(
         return respond::json(code, entry.json().clone());
     }
     let shown = convert::from_stored(served, &entry.object);
-    answer(core, served, code, &shown, accept, include)
+    answer(served, code, &shown, accept, include)
 }
 
 /// An object in the version of the request.
 pub fn answer(
-    core: &Core,
     served: &Served,
     code: u16,
     object: &Value,
@@ -54,7 +53,9 @@ pub fn answer(
     let value = match accept.form {
         Form::Whole | Form::Discovery(_) => return respond::value(code, object, accept.yaml),
         Form::Metadata => super::metadata::of(object),
-        Form::Table(version) => table::of_object(served, object, version, include, core.now()),
+        Form::Table(version) => {
+            table::of_object(served, object, version, include, Timestamp::now())
+        }
     };
     respond::value(code, &value, accept.yaml)
 }

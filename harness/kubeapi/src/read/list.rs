@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use http::Response;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::token::Token;
@@ -56,7 +57,11 @@ pub fn page(
     let mut candidates = snapshot
         .entries
         .into_iter()
-        .filter(|entry| after.as_ref().is_none_or(|after| &Key::of(&entry.object) > after))
+        .filter(|entry| {
+            after
+                .as_ref()
+                .is_none_or(|after| &Key::of(&entry.object) > after)
+        })
         .filter(|entry| {
             selects_all || options.matches(&convert::from_stored(served, &entry.object))
         });
@@ -111,11 +116,7 @@ fn snapshot(
             .store
             .list_at(storage, namespace, asked)
             .map(|snapshot| (snapshot, None))
-            .map_err(|_| {
-                Status::expired(
-                    "The resourceVersion for the provided list is too old.",
-                )
-            }),
+            .map_err(|_| Status::expired("The resourceVersion for the provided list is too old.")),
         _ => Ok((core.store.list(storage, namespace), None)),
     }
 }
@@ -145,17 +146,11 @@ pub fn list(
     include: Include,
 ) -> Result<Response<Body>, Status> {
     let page = page(core, served, namespace, options)?;
-    Ok(answer(core, served, &page, accept, include))
+    Ok(answer(served, &page, accept, include))
 }
 
 /// A page in the form the client wants.
-pub fn answer(
-    core: &Core,
-    served: &Served,
-    page: &Page,
-    accept: Accept,
-    include: Include,
-) -> Response<Body> {
+pub fn answer(served: &Served, page: &Page, accept: Accept, include: Include) -> Response<Body> {
     let shown = || {
         page.entries
             .iter()
@@ -168,12 +163,20 @@ pub fn answer(
             "items": shown().map(std::borrow::Cow::into_owned).collect::<Vec<_>>(),
         }),
         Form::Metadata => {
-            metadata::list(page.metadata(), shown().map(|object| metadata::of(&object)).collect())
+            let items: Vec<Value> = shown().map(|object| metadata::of(&object)).collect();
+            metadata::list(&page.metadata(), &items)
         }
         Form::Table(version) => {
             let objects: Vec<_> = shown().collect();
             let objects = objects.iter().map(AsRef::as_ref);
-            table::of_list(served, objects, &page.metadata(), version, include, core.now())
+            table::of_list(
+                served,
+                objects,
+                &page.metadata(),
+                version,
+                include,
+                Timestamp::now(),
+            )
         }
     };
     respond::value(200, &value, accept.yaml)

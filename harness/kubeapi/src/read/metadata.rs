@@ -13,7 +13,7 @@ pub fn of(object: &Value) -> Value {
 }
 
 /// A list of such objects.
-pub fn list(metadata: Value, items: Vec<Value>) -> Value {
+pub fn list(metadata: &Value, items: &[Value]) -> Value {
     json!({
         "kind": "PartialObjectMetadataList", "apiVersion": API_VERSION, "metadata": metadata, "items": items,
     })

@@ -24,7 +24,7 @@ impl Token {
 
     pub fn decode(text: &str) -> Result<Self, Status> {
         Self::try_decode(text)
-            .ok_or_else(|| Status::bad_request("continue key is not valid: invalid continue token"))
+            .ok_or_else(|| Status::bad_request("invalid continue token: continue key is not valid"))
     }
 
     fn try_decode(text: &str) -> Option<Self> {

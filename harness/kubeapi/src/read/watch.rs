@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
 use http::Response;
+use jiff::Timestamp;
 use rand::Rng;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -164,10 +165,8 @@ impl Watcher {
                     "too old resource version: {} ({})",
                     self.revision, too_old.oldest
                 ));
-                self.pending.push_back(line(
-                    "ERROR",
-                    status.to_value().to_string().as_bytes(),
-                ));
+                self.pending
+                    .push_back(line("ERROR", status.to_value().to_string().as_bytes()));
                 self.over = true;
             }
         }
@@ -217,8 +216,13 @@ impl Watcher {
 
     /// One row; only the first event of a watch has the columns.
     fn table(&mut self, object: &Value, version: &str) -> Value {
-        let mut table =
-            table::of_object(&self.served, object, version, self.include, self.core.now());
+        let mut table = table::of_object(
+            &self.served,
+            object,
+            version,
+            self.include,
+            Timestamp::now(),
+        );
         if std::mem::replace(&mut self.headed, true) {
             table["columnDefinitions"] = Value::Null;
         }

@@ -97,7 +97,7 @@ const NET: &str = "networking.k8s.io";
 static ROWS: &[Row] = &[
     row("", "bindings", "binding", "Binding", true, NO, NO, &[], &kinds::Plain),
     row("", "configmaps", "configmap", "ConfigMap", true, &["cm"], NO, &[], &kinds::config::ConfigMap),
-    row("", "endpoints", "endpoints", "Endpoints", true, &["ep"], NO, &[], &kinds::Plain),
+    row("", "endpoints", "endpoints", "Endpoints", true, &["ep"], NO, &[], &kinds::services::Endpoints),
     row("", "events", "event", "Event", true, &["ev"], NO, &[], &kinds::events::Event),
     row("", "limitranges", "limitrange", "LimitRange", true, &["limits"], NO, &[], &kinds::Plain),
     row("", "namespaces", "namespace", "Namespace", false, &["ns"], NO, &[Sub::View("finalize"), Sub::Status], &kinds::namespaces::Namespace),
@@ -130,7 +130,7 @@ static ROWS: &[Row] = &[
     row("storage.k8s.io", "storageclasses", "storageclass", "StorageClass", false, &["sc"], NO, &[], &kinds::volumes::StorageClass),
     row("apiextensions.k8s.io", "customresourcedefinitions", "customresourcedefinition", "CustomResourceDefinition", false, &["crd", "crds"], &["api-extensions"], STATUS, &kinds::crds::Definition),
     row("coordination.k8s.io", "leases", "lease", "Lease", true, NO, NO, &[], &kinds::Plain),
-    row("discovery.k8s.io", "endpointslices", "endpointslice", "EndpointSlice", true, NO, NO, &[], &kinds::Counted),
+    row("discovery.k8s.io", "endpointslices", "endpointslice", "EndpointSlice", true, NO, NO, &[], &kinds::services::EndpointSlice),
 ];
 
 /// group, plural, kind, namespaced
@@ -167,11 +167,18 @@ const REVIEWS: &[(&str, &str, &str, bool)] = &[
     ),
 ];
 
-/// The built-in resources.
+/// The built-in resources, their groups in upstream's order: reviews come after workloads and events.
 pub fn resources() -> Vec<Arc<Resource>> {
-    ROWS.iter()
+    let first = ROWS
+        .iter()
+        .position(|row| row.group == "batch")
+        .unwrap_or(ROWS.len());
+    let (before, after) = ROWS.split_at(first);
+    before
+        .iter()
         .map(stored)
         .chain(REVIEWS.iter().map(review))
+        .chain(after.iter().map(stored))
         .map(Arc::new)
         .collect()
 }
@@ -208,7 +215,10 @@ fn stored(row: &Row) -> Resource {
                 .map(|s| subresource(*s, &gvk))
                 .collect(),
             columns: Vec::new(),
-            deprecation: None,
+            deprecation: (row.plural == "endpoints").then(|| {
+                "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+                    .to_owned()
+            }),
             selectable: crate::selector::field::selectable(row.group, row.plural)
                 .iter()
                 .map(|s| (*s).to_owned())

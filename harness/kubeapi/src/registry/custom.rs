@@ -167,7 +167,9 @@ pub fn compare_versions(a: &str, b: &str) -> Ordering {
 
 fn rank(version: &str) -> Option<(u8, u32, u32)> {
     let rest = version.strip_prefix('v')?;
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
     let major: u32 = rest[..digits].parse().ok()?;
     let (stage, rest) = match &rest[digits..] {
         "" => return Some((2, major, 0)),

@@ -263,20 +263,6 @@ impl Registry {
         })
     }
 
-    /// The resource of a kind, in any of its versions.
-    pub fn by_kind(&self, gvk: &Gvk) -> Option<Served> {
-        self.resources.iter().find_map(|r| {
-            if r.group != gvk.group || r.kind != gvk.kind || !r.is_stored() {
-                return None;
-            }
-            let version = r.versions.iter().position(|v| v.name == gvk.version)?;
-            Some(Served {
-                resource: r.clone(),
-                version,
-            })
-        })
-    }
-
     /// Groups in the order of discovery with their versions, preferred first. The core group comes first.
     pub fn groups(&self) -> IndexMap<&str, Vec<&str>> {
         let mut groups: IndexMap<&str, Vec<&str>> = IndexMap::new();

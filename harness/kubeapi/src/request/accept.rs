@@ -49,11 +49,17 @@ impl Accept {
                 continue;
             }
             let yaml = media == "application/yaml";
-            if !yaml && !matches!(media, "application/json" | "application/*" | "*/*" | "text/*") {
+            if !yaml
+                && !matches!(
+                    media,
+                    "application/json" | "application/*" | "*/*" | "text/*"
+                )
+            {
                 continue;
             }
-            let parameters: Vec<(&str, &str)> =
-                parts.filter_map(|parameter| parameter.split_once('=')).collect();
+            let parameters: Vec<(&str, &str)> = parts
+                .filter_map(|parameter| parameter.split_once('='))
+                .collect();
             let parameter = |key: &str| {
                 parameters
                     .iter()
@@ -107,19 +113,27 @@ mod tests {
     #[rstest]
     #[case("", Some(Form::Whole))]
     #[case("*/*", Some(Form::Whole))]
-    #[case("application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
-        Some(Form::Table("v1")))]
+    #[case(
+        "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+        Some(Form::Table("v1"))
+    )]
     #[case(
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
         Some(Form::Discovery("v2"))
     )]
     #[case("application/vnd.kubernetes.protobuf", Some(Form::Whole))]
-    #[case("application/vnd.kubernetes.protobuf,application/json", Some(Form::Whole))]
+    #[case(
+        "application/vnd.kubernetes.protobuf,application/json",
+        Some(Form::Whole)
+    )]
     #[case(
         "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
         Some(Form::Metadata)
     )]
-    #[case("application/json;as=Unknown;g=x;v=v1,application/json", Some(Form::Whole))]
+    #[case(
+        "application/json;as=Unknown;g=x;v=v1,application/json",
+        Some(Form::Whole)
+    )]
     #[case("image/png", None)]
     fn forms(#[case] header: &str, #[case] expected: Option<Form>) {
         assert_eq!(Accept::parse(Some(header)).map(|a| a.form), expected);

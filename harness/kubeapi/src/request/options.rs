@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::query::Query;
 use crate::object;
 use crate::selector::{FieldSelector, LabelSelector};
-use crate::status::Status;
+use crate::status::{Reason, Status};
 use crate::validation::field;
 
 /// Options of list, watch and deletecollection.
@@ -33,7 +33,10 @@ impl ListOptions {
         let bad = |e: crate::selector::SelectorError| Status::bad_request(e.to_string());
         let resource_version = match query.get("resourceVersion") {
             None => None,
-            Some(text) => Some(text.parse().map_err(|_| invalid_version(text))?),
+            Some(text) => {
+                let watch = query.flag("watch");
+                Some(text.parse().map_err(|_| invalid_version(text, watch))?)
+            }
         };
         let version_match = match query.get("resourceVersionMatch") {
             None => None,
@@ -98,8 +101,7 @@ impl ListOptions {
                     "resourceVersionMatch is forbidden when continue is provided",
                 );
             }
-            if self.version_match == Some(VersionMatch::Exact) && self.resource_version == Some(0)
-            {
+            if self.version_match == Some(VersionMatch::Exact) && self.resource_version == Some(0) {
                 return refuse(
                     "resourceVersionMatch",
                     "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
@@ -127,10 +129,16 @@ fn invalid_options(error: &crate::schema::FieldError) -> Status {
     )
 }
 
-fn invalid_version(text: &str) -> Status {
-    Status::bad_request(format!(
+/// Upstream's watch does not classify this error.
+fn invalid_version(text: &str, watch: bool) -> Status {
+    let why = format!(
         "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-    ))
+    );
+    if watch {
+        Status::new(500, Reason::Unknown, why)
+    } else {
+        Status::bad_request(format!("invalid resource version: {why}"))
+    }
 }
 
 /// What to do about unknown fields.
@@ -192,7 +200,7 @@ fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Status> {
     let mut dry = false;
     for value in values.filter(|v| !v.is_empty()) {
         if value != "All" {
-            let error = field::not_supported("dryRun", value, &["All"]);
+            let error = field::not_supported("dryRun", vec![value], &["All"]);
             return Err(Status::invalid(
                 "meta.k8s.io",
                 "CreateOptions",
@@ -280,31 +288,33 @@ impl DeleteOptions {
     }
 
     /// Refuses when the object is not the one the client meant.
-    pub fn check(
-        &self,
-        group: &str,
-        plural: &str,
-        object: &Value,
-    ) -> Result<(), Status> {
-        let conflict = |what: &str, wanted: &str, found: &str| {
+    pub fn check(&self, group: &str, kind: &str, object: &Value) -> Result<(), Status> {
+        let refuse = |what: &str, wanted: &str, found: &str, why: &str| {
             Err(Status::conflict(
                 group,
-                plural,
+                kind,
                 object::name(object),
                 &format!(
-                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). \
+                     The object might have been {why}"
                 ),
             ))
         };
         if let Some(uid) = &self.uid
             && uid != object::uid(object)
         {
-            return conflict("UID", uid, object::uid(object));
+            return refuse(
+                "UID",
+                uid,
+                object::uid(object),
+                "deleted and then recreated",
+            );
         }
         if let Some(version) = &self.resource_version
             && version != object::resource_version(object)
         {
-            return conflict("ResourceVersion", version, object::resource_version(object));
+            let found = object::resource_version(object);
+            return refuse("ResourceVersion", version, found, "modified");
         }
         Ok(())
     }

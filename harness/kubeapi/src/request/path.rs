@@ -11,6 +11,8 @@ pub enum Target {
     Version,
     /// `/openapi/v3`
     OpenApiIndex,
+    /// `/openapi/v2`, which kubectl asks where version 3 does not know a kind
+    OpenApiV2,
     /// `/openapi/v3/apis/GROUP/VERSION`
     OpenApi {
         group: String,
@@ -60,6 +62,7 @@ impl Target {
             ["healthz" | "livez" | "readyz", ..] => Self::Health,
             ["version"] => Self::Version,
             ["openapi", "v3"] => Self::OpenApiIndex,
+            ["openapi", "v2"] => Self::OpenApiV2,
             ["openapi", "v3", "api", version] => Self::OpenApi {
                 group: String::new(),
                 version: (*version).to_owned(),

@@ -66,23 +66,3 @@ fn replace_null(node: &Node, value: &mut Value) {
         *value = default.clone();
     }
 }
-
-/// Writes what an empty Go struct has besides its defaults: nil for the lists, maps and pointers it always writes.
-pub(super) fn fill_empty(arena: &Arena, root: NodeId, object: &mut Value) {
-    default(arena, root, object);
-    nils(arena, &arena[root], object);
-}
-
-fn nils(arena: &Arena, node: &Node, value: &mut Value) {
-    let Value::Object(map) = value else { return };
-    for name in &node.required {
-        if node.properties.contains_key(name) && !map.contains_key(name) {
-            map.insert(name.clone(), Value::Null);
-        }
-    }
-    for (name, value) in map {
-        if let Some(id) = node.properties.get(name) {
-            nils(arena, &arena[*id], value);
-        }
-    }
-}

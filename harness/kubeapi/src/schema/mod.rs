@@ -172,7 +172,7 @@ impl Schema {
     /// Makes of `{apiVersion, kind}` the object before anybody wrote to it.
     pub(crate) fn fill_empty(&self, object: &mut Value) {
         if self.origin == Origin::Builtin {
-            defaulting::fill_empty(&self.arena, self.root, object);
+            self.default(object);
         }
     }
 

@@ -110,6 +110,8 @@ pub(crate) struct Node {
     pub(crate) embedded: bool,
     /// A scalar that Go leaves out when it is zero.
     pub(crate) omit_zero: bool,
+    /// A time, list, map or pointer that Go writes as null when there is none.
+    pub(crate) write_null: bool,
     /// What a custom resource's own schema says about metadata (restrictions of name and generateName).
     pub(crate) metadata_checks: Option<NodeId>,
     pub(crate) checks: Option<Box<Checks>>,

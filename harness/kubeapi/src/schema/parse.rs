@@ -35,6 +35,7 @@ impl<'a> Parser<'a> {
             node.default = own.default.take();
             node.map_type = own.map_type.or(node.map_type);
             node.patch = std::mem::take(&mut own.patch);
+            node.write_null = own.write_null;
             *own = node;
         }
         self.arena
@@ -75,9 +76,11 @@ impl<'a> Parser<'a> {
             default: schema.get("default").cloned(),
             map_type: map_type(schema),
             patch: patch_strategy(schema),
+            write_null: schema.get("x-write-null") == Some(&Value::Bool(true)),
             ..Node::default()
         };
         if refinement.default.is_none()
+            && !refinement.write_null
             && refinement.map_type.is_none()
             && refinement.patch == PatchStrategy::default()
         {
@@ -109,6 +112,7 @@ impl<'a> Parser<'a> {
             preserve_unknown: flag("x-kubernetes-preserve-unknown-fields"),
             embedded: flag("x-kubernetes-embedded-resource"),
             omit_zero: flag("x-omit-zero"),
+            write_null: flag("x-write-null"),
             checks: Checks::parse(schema, self),
             rules: Rule::parse_all(schema),
             ..Node::default()

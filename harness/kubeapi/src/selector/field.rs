@@ -67,7 +67,9 @@ impl FieldSelector {
 /// The text of a field as selectors compare it.
 fn field(object: &Value, path: &str) -> String {
     let path: Vec<&str> = match path {
-        "source" | "reportingComponent" if object.get("source").is_some() => vec!["source", "component"],
+        "source" | "reportingComponent" if object.get("source").is_some() => {
+            vec!["source", "component"]
+        }
         "source" => vec!["reportingComponent"],
         path => path.split('.').collect(),
     };

@@ -131,9 +131,9 @@ impl Parser {
         loop {
             match self.peek() {
                 Token::Word(_) | Token::Symbol("!") => {
-                    let requirement = self.requirement().map_err(|e| {
-                        SelectorError(format!("unable to parse requirement: {e}"))
-                    })?;
+                    let requirement = self
+                        .requirement()
+                        .map_err(|e| SelectorError(format!("unable to parse requirement: {e}")))?;
                     requirements.push(requirement);
                     match self.next() {
                         Token::End => break,
@@ -302,19 +302,13 @@ mod tests {
     }
 
     #[rstest]
-    #[case(
-        "app=web,",
-        "found '', expected: identifier after ','"
-    )]
+    #[case("app=web,", "found '', expected: identifier after ','")]
     #[case("=web", "found '=', expected: !, identifier, or 'end of string'")]
     #[case(
         "app web",
         "unable to parse requirement: found 'web', expected: in, notin, =, ==, !=, gt, lt"
     )]
-    #[case(
-        "app in web",
-        "unable to parse requirement: found 'web' expected: '('"
-    )]
+    #[case("app in web", "unable to parse requirement: found 'web' expected: '('")]
     #[case("app=web tier=x", "found 'tier', expected: ',' or 'end of string'")]
     fn refusals(#[case] selector: &str, #[case] message: &str) {
         assert_eq!(

@@ -8,7 +8,6 @@ use super::Error;
 use super::core::Core;
 use crate::auth::bootstrap;
 use crate::request::WriteOptions;
-use crate::user::User;
 use crate::write::Write;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -74,12 +73,10 @@ fn create(
         manager: "kube-apiserver".to_owned(),
         ..WriteOptions::default()
     };
-    let user = User::master("system:apiserver");
     let write = Write {
         core,
         served: &served,
         namespace,
-        user: &user,
         options: &options,
     };
     let mut warnings = Vec::new();
@@ -92,6 +89,6 @@ fn create(
                 &mut warnings,
             )
         })
-        .and_then(|()| write.create(object).map(drop))
+        .and_then(|()| write.create(&object).map(drop))
         .map_err(|status| refused(status.message))
 }

@@ -3,8 +3,6 @@
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use jiff::Timestamp;
-
 use crate::pods::PodConnector;
 use crate::registry::{Registry, Served};
 use crate::status::Status;
@@ -86,10 +84,6 @@ impl Core {
         pem.clone_into(&mut self.root_ca.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
     /// The stored entry of an object, or NotFound.
     pub fn entry(
         &self,
@@ -100,8 +94,6 @@ impl Core {
         let key = Key::new(namespace.unwrap_or_default(), name);
         self.store
             .get(&served.resource.storage, &key)
-            .ok_or_else(|| {
-                Status::not_found(&served.resource.group, &served.resource.plural, name)
-            })
+            .ok_or_else(|| Status::not_found(&served.resource.group, &served.resource.plural, name))
     }
 }

@@ -101,7 +101,12 @@ impl Builder {
     /// called within a tokio runtime. They end when the last handle of the server is dropped.
     pub fn build(self) -> Result<ApiServer, Error> {
         let mut resources = builtin::resources();
-        resources.extend(self.virtuals.into_iter().map(virtual_resource).map(Arc::new));
+        resources.extend(
+            self.virtuals
+                .into_iter()
+                .map(virtual_resource)
+                .map(Arc::new),
+        );
         let core = Arc::new(Core::new(
             self.version,
             Registry::new(resources),

@@ -43,13 +43,22 @@ pub async fn answer(
     let verb =
         Verb::of(&call.parts.method, &path, &call.query).ok_or_else(Status::method_not_allowed)?;
     authorize(core, &call, &path, verb)?;
-    let served = core
-        .registry()
-        .find(&path.group, &path.version, &path.plural)
-        .ok_or_else(Status::no_such_path)?;
+    let registry = core.registry();
+    let Some(served) = registry.find(&path.group, &path.version, &path.plural) else {
+        let known = registry
+            .groups()
+            .get(path.group.as_str())
+            .is_some_and(|versions| versions.contains(&path.version.as_str()));
+        if known {
+            return Err(Status::no_such_path());
+        }
+        return Ok(respond::text(404, "404 page not found\n"));
+    };
     check_scope(&served, &path, verb)?;
     let include = Include::parse(call.query.text("includeObject")).ok_or_else(|| {
-        Status::bad_request("unrecognized includeObject value: must be one of None, Metadata, Object")
+        Status::bad_request(
+            "unrecognized includeObject value: must be one of None, Metadata, Object",
+        )
     })?;
     let upgrade = call.upgrade.take();
     let routed = Routed {
@@ -81,12 +90,7 @@ pub async fn answer(
     Ok(response)
 }
 
-fn authorize(
-    core: &Core,
-    call: &Call,
-    path: &ResourcePath,
-    verb: Verb,
-) -> Result<(), Status> {
+fn authorize(core: &Core, call: &Call, path: &ResourcePath, verb: Verb) -> Result<(), Status> {
     let own = path.group.is_empty() && path.plural == "namespaces";
     rbac::authorize(
         core,
@@ -94,7 +98,6 @@ fn authorize(
         &rbac::Action {
             verb: verb.as_str(),
             group: &path.group,
-            version: &path.version,
             resource: &path.plural,
             subresource: path.subresource.as_deref(),
             namespace: if own {
@@ -114,9 +117,7 @@ fn check_scope(served: &Served, path: &ResourcePath, verb: Verb) -> Result<(), S
     if !resource.namespaced && path.namespace.is_some() {
         return Err(Status::no_such_path());
     }
-    if resource.namespaced
-        && path.namespace.is_none()
-        && !matches!(verb, Verb::List | Verb::Watch)
+    if resource.namespaced && path.namespace.is_none() && !matches!(verb, Verb::List | Verb::Watch)
     {
         return Err(if path.name.is_some() {
             Status::no_such_path()
@@ -153,7 +154,6 @@ impl Routed<'_> {
             core: self.core,
             served: &self.served,
             namespace: self.namespace(),
-            user: &self.call.user,
             options: &self.options,
         }
     }
@@ -194,7 +194,7 @@ impl Routed<'_> {
             Verb::Create if served.resource.plural == "bindings" => self.legacy_binding(),
             Verb::Create => {
                 let object = self.body(warnings)?;
-                let outcome = self.write().create(object)?;
+                let outcome = self.write().create(&object)?;
                 Ok(self.written(201, &outcome))
             }
             Verb::Update => {
@@ -208,16 +208,12 @@ impl Routed<'_> {
         }
     }
 
-    pub fn patch(
-        &self,
-        part: Part,
-        warnings: &mut Vec<String>,
-    ) -> Result<Response<Body>, Status> {
+    pub fn patch(&self, part: Part, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
         let format = Format::of(self.media_type(), self.served.resource.is_custom())?;
         let patch = format.parse(&self.call.body)?;
-        let (outcome, created) =
-            self.write()
-                .patch(self.name(), part, format, &patch, warnings)?;
+        let (outcome, created) = self
+            .write()
+            .patch(self.name(), part, format, &patch, warnings)?;
         Ok(self.written(if created { 201 } else { 200 }, &outcome))
     }
 
@@ -234,16 +230,10 @@ impl Routed<'_> {
     /// What was written, in the form the client wants.
     pub fn written(&self, code: u16, outcome: &Outcome) -> Response<Body> {
         match outcome {
-            Outcome::Stored(entry) => read::get::entry_answer(
-                self.core,
-                &self.served,
-                code,
-                entry,
-                self.call.accept,
-                self.include,
-            ),
+            Outcome::Stored(entry) => {
+                read::get::entry_answer(&self.served, code, entry, self.call.accept, self.include)
+            }
             Outcome::Dry(_) => read::get::answer(
-                self.core,
                 &self.served,
                 code,
                 &outcome.shown(&self.served),
@@ -275,11 +265,9 @@ impl Routed<'_> {
         let object = convert::from_stored(&self.served, deleted.object());
         if waits || self.served.strategy().returns_deleted() {
             // Foreground deletion has only been accepted.
-            let foreground =
-                options.propagation == Some(crate::request::Propagation::Foreground);
+            let foreground = options.propagation == Some(crate::request::Propagation::Foreground);
             let code = if waits && foreground { 202 } else { 200 };
             return Ok(read::get::answer(
-                self.core,
                 &self.served,
                 code,
                 &object,
@@ -320,7 +308,6 @@ impl Routed<'_> {
             }
         }
         Ok(read::list::answer(
-            self.core,
             &self.served,
             &page,
             self.call.accept,
@@ -350,12 +337,7 @@ impl Routed<'_> {
     }
 
     fn review(&self) -> Result<Response<Body>, Status> {
-        let answer = review::answer(
-            self.core,
-            &self.call.user,
-            self.namespace(),
-            self.sent()?,
-        )?;
+        let answer = review::answer(self.core, &self.call.user, self.namespace(), self.sent()?)?;
         Ok(respond::value(201, &answer, self.call.accept.yaml))
     }
 

@@ -12,13 +12,11 @@ const WARNING: HeaderName = HeaderName::from_static("warning");
 
 fn start(code: u16, media: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
-    headers.insert(
-        CACHE_CONTROL,
-        HeaderValue::from_static("no-cache, private"),
-    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
 
@@ -37,6 +35,15 @@ pub fn value(code: u16, value: &Value, yaml: bool) -> Response<Body> {
 
 pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     start(code, "text/plain; charset=utf-8", Body::from(text.into()))
+}
+
+/// A version 2 document as Go clients read it.
+pub fn openapi_v2(body: Vec<u8>) -> Response<Body> {
+    start(
+        200,
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+        Body::from(body),
+    )
 }
 
 /// Chunks as they come.

@@ -15,6 +15,7 @@ use super::{resource, respond};
 use crate::auth::{impersonate, rbac};
 use crate::body::Body;
 use crate::discovery;
+use crate::openapi;
 use crate::request::{Accept, Query, Target};
 use crate::status::Status;
 use crate::user::User;
@@ -54,10 +55,10 @@ pub async fn answer(
     upgrade: Option<OnUpgrade>,
 ) -> Response<Body> {
     let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok());
-    let Some(accept) = Accept::parse(accept) else {
-        return respond::refusal(&Status::not_acceptable(
-            crate::request::accept::SUPPORTED,
-        ));
+    // The one path with a form of its own.
+    let other = parts.uri.path() == "/openapi/v2";
+    let Some(accept) = Accept::parse(accept).or_else(|| other.then(Accept::default)) else {
+        return respond::refusal(&Status::not_acceptable(crate::request::accept::SUPPORTED));
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let call = Call {
@@ -118,6 +119,14 @@ async fn try_answer(
             response
         }
         Target::OpenApiIndex => respond::value(200, &documents.index(&core.registry()), false),
+        Target::OpenApiV2
+            if call
+                .header(ACCEPT)
+                .is_some_and(|accept| accept.contains("proto-openapi")) =>
+        {
+            respond::openapi_v2(openapi::v2_protobuf())
+        }
+        Target::OpenApiV2 => respond::value(200, &openapi::v2(), call.accept.yaml),
         Target::OpenApi { group, version } => {
             let document = documents
                 .get(&core.registry(), &group, &version)
@@ -133,7 +142,7 @@ async fn try_answer(
             }
             response
         }
-        Target::Nothing | Target::Resource(_) => return Err(Status::no_such_path()),
+        Target::Nothing | Target::Resource(_) => respond::text(404, "404 page not found\n"),
     })
 }
 
@@ -166,13 +175,7 @@ fn paths(core: &Core) -> Value {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));
     }
-    for path in [
-        "/healthz",
-        "/livez",
-        "/openapi/v3",
-        "/readyz",
-        "/version",
-    ] {
+    for path in ["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] {
         paths.push(path.to_owned());
     }
     json!({"paths": paths})

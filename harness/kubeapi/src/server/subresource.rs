@@ -132,7 +132,7 @@ impl Routed<'_> {
         let options = logs::options(&self.call.query, container, self.name())?;
         // Nothing has run yet: there is nothing to show, as upstream answers.
         if object::text(&pod, &["spec", "nodeName"]).is_empty() {
-            return Ok(respond::text(200, ""));
+            return Ok(respond::text(204, ""));
         }
         let namespace = self.namespace().unwrap_or_default();
         let connector = self.core.pods();
@@ -165,8 +165,7 @@ impl Routed<'_> {
         let namespace = self.namespace().unwrap_or_default().to_owned();
         let pod = self.name().to_owned();
         let handshake = websocket::accept(&self.call.parts.headers, upgrade)?;
-        Ok(handshake.start(move |socket, _| {
-            port_forward::serve(connector, namespace, pod, ports, socket)
-        }))
+        Ok(handshake
+            .start(move |socket, _| port_forward::serve(connector, namespace, pod, ports, socket)))
     }
 }

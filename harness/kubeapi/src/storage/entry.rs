@@ -31,8 +31,6 @@ impl Key {
 #[derive(Debug)]
 pub struct Entry {
     pub object: Value,
-    /// The revision at which this state was written.
-    pub revision: u64,
     json: OnceLock<Bytes>,
 }
 
@@ -45,7 +43,6 @@ impl Entry {
         );
         Self {
             object,
-            revision,
             json: OnceLock::new(),
         }
     }

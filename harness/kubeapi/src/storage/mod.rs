@@ -113,7 +113,7 @@ impl Store {
     ) -> Result<Snapshot, TooOld> {
         let inner = self.lock();
         let entries = match inner.shelves.get(resource) {
-            Some(shelf) => shelf.past(namespace, revision)?,
+            Some(known) => known.past(namespace, revision)?,
             None => Vec::new(),
         };
         Ok(Snapshot { revision, entries })
@@ -178,7 +178,7 @@ impl Store {
     pub fn since(&self, resource: &str, revision: u64) -> Result<Since, TooOld> {
         let inner = self.lock();
         let changes = match inner.shelves.get(resource) {
-            Some(shelf) => shelf.after(revision)?,
+            Some(known) => known.after(revision)?,
             None => Vec::new(),
         };
         Ok(Since {
@@ -202,15 +202,6 @@ impl Store {
     /// Forgets a resource that is no longer served; its watchers end.
     pub fn forget(&self, resource: &str) {
         self.lock().shelves.remove(resource);
-    }
-
-    /// Forgets history up to now, as compaction does: older revisions answer 410 from here on.
-    pub fn compact(&self) {
-        let mut inner = self.lock();
-        let revision = inner.revision;
-        for shelf in inner.shelves.values_mut() {
-            shelf.compact(revision);
-        }
     }
 }
 

@@ -41,11 +41,6 @@ impl Shelf {
         self.ring.push_back(change);
     }
 
-    pub(super) fn compact(&mut self, revision: u64) {
-        self.ring.clear();
-        self.forgotten = revision;
-    }
-
     pub(super) fn current(&self, namespace: Option<&str>) -> Vec<Arc<Entry>> {
         match namespace {
             None => self.entries.values().cloned().collect(),

@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Head, NAME_AND_AGE, Printer, age, col, int, wide};
+use super::{Head, NAME_AND_AGE, Printer, age, col, date, int, wide};
 use crate::object;
 
 const CONFIG_MAP: &[Head] = &[col("Name"), col("Data"), col("Age")];
 const SECRET: &[Head] = &[col("Name"), col("Type"), col("Data"), col("Age")];
 const ACCOUNT: &[Head] = &[col("Name"), col("Secrets"), col("Age")];
-const ROLE: &[Head] = &[col("Name"), col("Created At")];
+const ROLE: &[Head] = &[col("Name"), date("Created At")];
 const BINDING: &[Head] = &[
     col("Name"),
     col("Role"),
@@ -27,18 +27,17 @@ const BUDGET: &[Head] = &[
     int("Allowed Disruptions"),
     col("Age"),
 ];
-const REVISION: &[Head] = &[
-    col("Name"),
-    col("Controller"),
-    int("Revision"),
-    col("Age"),
-];
+const REVISION: &[Head] = &[col("Name"), col("Controller"), int("Revision"), col("Age")];
 
 pub fn printer((group, plural): (&str, &str)) -> Option<Printer> {
     let (heads, cells): (_, fn(&Value, Timestamp) -> Vec<Value>) = match plural {
         "configmaps" => (CONFIG_MAP, |object, now| {
             let entries = entries(object, "data") + entries(object, "binaryData");
-            vec![object::name(object).into(), entries.into(), age(object, now)]
+            vec![
+                object::name(object).into(),
+                entries.into(),
+                age(object, now),
+            ]
         }),
         "secrets" => (SECRET, |object, now| {
             vec![
@@ -50,7 +49,11 @@ pub fn printer((group, plural): (&str, &str)) -> Option<Printer> {
         }),
         "serviceaccounts" => (ACCOUNT, |object, now| {
             let secrets = object::list(object, &["secrets"]).len();
-            vec![object::name(object).into(), secrets.into(), age(object, now)]
+            vec![
+                object::name(object).into(),
+                secrets.into(),
+                age(object, now),
+            ]
         }),
         "roles" | "clusterroles" | "customresourcedefinitions" => (ROLE, |object, _| {
             vec![

@@ -105,7 +105,6 @@ fn closing(inner: &str) -> Option<usize> {
     for (at, c) in inner.char_indices() {
         match (c, quote) {
             (c, Some(q)) if c == q => quote = None,
-            (_, Some(_)) => {}
             ('\'' | '"', None) => quote = Some(c),
             ('[', None) => depth += 1,
             (']', None) if depth == 0 => return Some(at),
@@ -125,10 +124,7 @@ fn select<'a>(value: &'a Value, inside: &str) -> Vec<&'a Value> {
             _ => Vec::new(),
         };
     }
-    if let Some(filter) = inside
-        .strip_prefix("?(")
-        .and_then(|f| f.strip_suffix(')'))
-    {
+    if let Some(filter) = inside.strip_prefix("?(").and_then(|f| f.strip_suffix(')')) {
         return value
             .as_array()
             .into_iter()
@@ -139,7 +135,9 @@ fn select<'a>(value: &'a Value, inside: &str) -> Vec<&'a Value> {
     if let Ok(index) = inside.parse::<i64>() {
         let items = value.as_array().map_or(&[][..], Vec::as_slice);
         let at = if index < 0 {
-            items.len().checked_sub(index.unsigned_abs() as usize)
+            usize::try_from(index.unsigned_abs())
+                .ok()
+                .and_then(|back| items.len().checked_sub(back))
         } else {
             usize::try_from(index).ok()
         };

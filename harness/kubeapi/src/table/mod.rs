@@ -44,6 +44,15 @@ const fn int(name: &'static str) -> Head {
     }
 }
 
+/// A column with a time.
+const fn date(name: &'static str) -> Head {
+    Head {
+        name,
+        kind: "date",
+        wide: false,
+    }
+}
+
 /// A text column of the wide form.
 const fn wide(name: &'static str) -> Head {
     Head {
@@ -61,7 +70,7 @@ pub struct Printer {
 }
 
 const NAME_AND_AGE: &[Head] = &[col("Name"), col("Age")];
-const DEFAULT: &[Head] = &[col("Name"), col("Created At")];
+const DEFAULT: &[Head] = &[col("Name"), date("Created At")];
 
 fn printer(served: &Served) -> Printer {
     let key = (
@@ -126,13 +135,11 @@ pub fn of_list<'a>(
     let row = |cells: Vec<Value>, object: &Value| {
         let mut row = json!({"cells": cells});
         let object = match include {
-            Include::None => None,
-            Include::Metadata => Some(metadata::of(object)),
-            Include::Object => Some(object.clone()),
+            Include::None => Value::Null,
+            Include::Metadata => metadata::of(object),
+            Include::Object => object.clone(),
         };
-        if let Some(object) = object {
-            row["object"] = object;
-        }
+        row["object"] = object;
         row
     };
     let columns = &served.version().columns;

@@ -66,10 +66,7 @@ fn service(object: &Value, now: Timestamp) -> Vec<Value> {
         .first()
         .copied()
         .unwrap_or_default();
-    let ports: Vec<String> = object::list(spec, &["ports"])
-        .iter()
-        .map(port)
-        .collect();
+    let ports: Vec<String> = object::list(spec, &["ports"]).iter().map(port).collect();
     vec![
         object::name(object).into(),
         object::text(spec, &["type"]).into(),
@@ -135,12 +132,18 @@ fn endpoints(object: &Value, now: Timestamp) -> Vec<Value> {
             if ports.is_empty() {
                 all.push(ip.to_owned());
             }
-            all.extend(ports.iter().map(|port| {
-                format!("{ip}:{}", object::integer(port, &["port"]).unwrap_or(0))
-            }));
+            all.extend(
+                ports
+                    .iter()
+                    .map(|port| format!("{ip}:{}", object::integer(port, &["port"]).unwrap_or(0))),
+            );
         }
     }
-    vec![object::name(object).into(), shortened(&all), age(object, now)]
+    vec![
+        object::name(object).into(),
+        shortened(&all),
+        age(object, now),
+    ]
 }
 
 fn slice(object: &Value, now: Timestamp) -> Vec<Value> {

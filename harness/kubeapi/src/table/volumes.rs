@@ -35,11 +35,7 @@ const STORAGE_CLASS: &[Head] = &[
     col("Provisioner"),
     col("ReclaimPolicy"),
     col("VolumeBindingMode"),
-    Head {
-        name: "AllowVolumeExpansion",
-        kind: "boolean",
-        wide: false,
-    },
+    col("AllowVolumeExpansion"),
     col("Age"),
 ];
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";

@@ -85,9 +85,7 @@ mod tests {
         let der = CertificateDer::from_pem_slice(client.certificate.as_bytes()).unwrap();
         let user = user(&der).unwrap();
         assert_eq!(user.name, "alice");
-        assert!(
-            user.is_master() && user.in_group("devs") && user.in_group("system:authenticated")
-        );
+        assert!(user.is_master() && user.in_group("devs") && user.in_group("system:authenticated"));
     }
 
     #[test]

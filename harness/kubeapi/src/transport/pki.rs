@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -19,7 +19,9 @@ pub enum PkiError {
         subject: String,
         source: rcgen::Error,
     },
-    #[error("certificate for {subject} can name two groups, not {count}: bind further groups by impersonation")]
+    #[error(
+        "certificate for {subject} can name two groups, not {count}: bind further groups by impersonation"
+    )]
     TooManyGroups { subject: String, count: usize },
 }
 
@@ -70,8 +72,7 @@ impl Pki {
         let ca_cert = ca.self_signed(&ca_key).map_err(named("kubernetes-ca"))?;
         let issuer = Issuer::new(ca, ca_key);
 
-        let mut server =
-            CertificateParams::new(sans.to_vec()).map_err(named("kube-apiserver"))?;
+        let mut server = CertificateParams::new(sans.to_vec()).map_err(named("kube-apiserver"))?;
         server.distinguished_name = common_name("kube-apiserver");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let server_key = KeyPair::generate().map_err(named("kube-apiserver"))?;
@@ -159,8 +160,12 @@ impl Pki {
 }
 
 /// Two spellings of one attribute (2.5.4.10): rcgen keeps one value per spelling.
-static ORGANISATION: LazyLock<[DnType; 2]> =
-    LazyLock::new(|| [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])]);
+static ORGANISATION: LazyLock<[DnType; 2]> = LazyLock::new(|| {
+    [
+        DnType::OrganizationName,
+        DnType::CustomDnType(vec![2, 5, 4, 10]),
+    ]
+});
 
 fn common_name(name: &str) -> DistinguishedName {
     let mut dn = DistinguishedName::new();

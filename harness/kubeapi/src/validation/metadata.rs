@@ -17,23 +17,24 @@ pub fn on_create(object: &Value, namespaced: bool, rule: NameRule) -> Vec<FieldE
     let mut errors = Vec::new();
     let generate = object::meta(object, "generateName");
     let name = object::name(object);
-    for complaint in (!generate.is_empty())
-        .then(|| rule.check(generate, true))
-        .unwrap_or_default()
-    {
-        errors.push(field::invalid("metadata.generateName", generate, &complaint));
+    if !generate.is_empty() {
+        for complaint in rule.check(generate, true) {
+            errors.push(field::invalid(
+                "metadata.generateName",
+                generate,
+                &complaint,
+            ));
+        }
     }
     if name.is_empty() {
         errors.push(field::required(
             "metadata.name",
             "name or generateName is required",
         ));
-    }
-    for complaint in (!name.is_empty())
-        .then(|| rule.check(name, false))
-        .unwrap_or_default()
-    {
-        errors.push(field::invalid("metadata.name", name, &complaint));
+    } else {
+        for complaint in rule.check(name, false) {
+            errors.push(field::invalid("metadata.name", name, &complaint));
+        }
     }
     let namespace = object::namespace(object);
     if namespaced && namespace.is_empty() {
@@ -88,7 +89,10 @@ pub fn on_update(new: &Value, old: &Value) -> Vec<FieldError> {
 }
 
 fn common(object: &Value) -> Vec<FieldError> {
-    let mut errors = labels(object::at(object, &["metadata", "labels"]), "metadata.labels");
+    let mut errors = labels(
+        object::at(object, &["metadata", "labels"]),
+        "metadata.labels",
+    );
     let mut size = 0;
     for (key, value) in object::map(object, &["metadata", "annotations"])
         .into_iter()

@@ -1,5 +1,6 @@
 //! Assigning pods to nodes, and evicting them.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::create::Ownership;
@@ -17,8 +18,8 @@ impl Write<'_> {
             let error = crate::validation::field::required("target.name", "");
             return Err(Status::invalid("", "Binding", pod, &[error]));
         }
-        let now = object::time(self.core.now());
-        self.change(pod, Part::View("binding"), Ownership::Note, |current| {
+        let now = object::time(Timestamp::now());
+        self.change(pod, Part::View("binding"), Ownership::Noted, |current| {
             let conflict =
                 |why: String| Err(Status::conflict("", "pods/binding", pod, &why));
             if object::is_deleting(current) {
@@ -40,7 +41,9 @@ impl Write<'_> {
             conditions["conditions"] = Value::Array(list);
             Ok(new)
         })?;
-        Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
+        Ok(
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+        )
     }
 
     /// Deletes a pod unless a disruption budget forbids it.

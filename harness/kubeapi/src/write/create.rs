@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::metadata::{dedup_owners, generate_name, match_namespace, wipe_system_fields};
@@ -27,13 +28,13 @@ pub enum Ownership {
 
 impl Write<'_> {
     /// Creates an object, checked and pruned, in the version of the request.
-    pub fn create(&self, object: Value) -> Result<Outcome, Status> {
+    pub fn create(&self, object: &Value) -> Result<Outcome, Status> {
         self.create_owned(object, Ownership::Note)
     }
 
-    pub fn create_owned(&self, object: Value, ownership: Ownership) -> Result<Outcome, Status> {
-        let generated = object::name(&object).is_empty()
-            && !object::meta(&object, "generateName").is_empty();
+    pub fn create_owned(&self, object: &Value, ownership: Ownership) -> Result<Outcome, Status> {
+        let generated =
+            object::name(object).is_empty() && !object::meta(object, "generateName").is_empty();
         let attempts = if generated { NAME_ATTEMPTS } else { 1 };
         let mut last = None;
         for _ in 0..attempts {
@@ -44,9 +45,9 @@ impl Write<'_> {
         }
         let mut status = last.unwrap_or_else(|| Status::internal("no name was tried"));
         if generated {
-            status.message.push_str(
-                ", the server was not able to generate a unique name for the object",
-            );
+            status
+                .message
+                .push_str(", the server was not able to generate a unique name for the object");
         }
         Err(status)
     }
@@ -71,16 +72,13 @@ impl Write<'_> {
         self.default(&mut object);
         admission::pod::admit(self.core, self.served, &mut object)?;
         admission::service::allocate(self.core, self.served, &mut object, None)?;
-        let mut errors = validation::metadata::on_create(
-            &object,
-            resource.namespaced,
-            resource.name_rule,
-        );
+        let mut errors =
+            validation::metadata::on_create(&object, resource.namespaced, resource.name_rule);
         errors.extend(self.violations(&object, None));
         self.invalid(&object, errors)?;
         admission::crd::check_names(self.core, self.served, &object)?;
         if &*resource.storage == CRDS {
-            crds::established(&mut object, self.core.now());
+            crds::established(&mut object, Timestamp::now());
         }
         let object = convert::to_stored(self.served, object);
         if self.options.dry_run {
@@ -125,7 +123,7 @@ impl Write<'_> {
         dedup_owners(object);
         let metadata = object::child(object, "metadata");
         metadata["uid"] = uuid::Uuid::new_v4().to_string().into();
-        metadata["creationTimestamp"] = object::time(self.core.now()).into();
+        metadata["creationTimestamp"] = object::time(Timestamp::now()).into();
         let strategy = self.served.strategy();
         if strategy.counts_generation() {
             metadata["generation"] = 1.into();

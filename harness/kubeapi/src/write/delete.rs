@@ -47,11 +47,7 @@ pub fn delete(
     admission::namespace::check_delete(served, name)?;
     loop {
         let entry = core.entry(served, namespace, name)?;
-        options.check(
-            &served.resource.group,
-            &served.resource.plural,
-            &entry.object,
-        )?;
+        options.check(&served.resource.group, &served.resource.kind, &entry.object)?;
         if let Some(deleted) = delete_entry(core, served, &entry, options) {
             return Ok(deleted);
         }
@@ -66,7 +62,7 @@ fn delete_entry(
     options: &DeleteOptions,
 ) -> Option<Deleted> {
     let storage = &served.resource.storage;
-    let object = marked(served, &entry.object, options, core.now());
+    let object = marked(served, &entry.object, options, Timestamp::now());
     if options.dry_run {
         return Some(Deleted::Dry(object));
     }
@@ -121,8 +117,7 @@ fn marked(served: &Served, object: &Value, options: &DeleteOptions, now: Timesta
         && asked < current
     {
         let until = object::parse_time(object::meta(object, "deletionTimestamp"))
-            .map(|t| t - SignedDuration::from_secs(current - asked))
-            .unwrap_or(now);
+            .map_or(now, |t| t - SignedDuration::from_secs(current - asked));
         object::set(
             &mut marked,
             &["metadata", "deletionTimestamp"],

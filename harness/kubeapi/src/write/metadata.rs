@@ -4,7 +4,6 @@ use rand::Rng;
 use serde_json::Value;
 
 use crate::object;
-use crate::request::path::ResourcePath;
 use crate::status::Status;
 
 /// Letters and digits of generated name suffixes: no vowels, no look-alikes.
@@ -101,12 +100,4 @@ pub fn same_content(new: &Value, old: &Value, ignore_status: bool) -> bool {
             .flatten()
             .filter(|(key, _)| keep(key))
             .all(|(key, value)| old.get(key) == Some(value))
-}
-
-/// A name in the path of a create request is not allowed.
-pub fn refuse_named_create(path: &ResourcePath) -> Result<(), Status> {
-    match &path.name {
-        Some(_) if path.subresource.is_none() => Err(Status::method_not_allowed()),
-        _ => Ok(()),
-    }
 }

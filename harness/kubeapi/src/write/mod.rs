@@ -11,6 +11,7 @@ pub mod update;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::convert;
@@ -21,15 +22,13 @@ use crate::schema::FieldError;
 use crate::server::core::Core;
 use crate::status::Status;
 use crate::storage::Entry;
-use crate::user::User;
 
-/// Where a write goes and who makes it.
+/// Where a write goes and how it is made.
 #[derive(Debug)]
 pub struct Write<'a> {
     pub core: &'a Core,
     pub served: &'a Served,
     pub namespace: Option<&'a str>,
-    pub user: &'a User,
     pub options: &'a WriteOptions,
 }
 
@@ -130,7 +129,7 @@ impl Write<'_> {
         crate::patch::Writer {
             manager: &self.options.manager,
             subresource: part.subresource(),
-            now: self.core.now(),
+            now: Timestamp::now(),
             schema: self.served.version().schema.as_deref(),
             reset,
         }

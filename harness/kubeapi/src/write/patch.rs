@@ -19,18 +19,6 @@ pub enum Format {
     Apply,
 }
 
-const CUSTOM_TYPES: &[&str] = &[
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/apply-patch+yaml",
-];
-const BUILTIN_TYPES: &[&str] = &[
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-];
-
 impl Format {
     pub fn of(media: &str, custom: bool) -> Result<Self, Status> {
         match media {
@@ -38,11 +26,12 @@ impl Format {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" if !custom => Ok(Self::Strategic),
             "application/apply-patch+yaml" => Ok(Self::Apply),
-            _ => Err(Status::unsupported_media_type(if custom {
-                CUSTOM_TYPES
-            } else {
-                BUILTIN_TYPES
-            })),
+            _ => Err(Status::new(
+                415,
+                Reason::UnsupportedMediaType,
+                "415: Unsupported Media Type",
+            )
+            .about("", "", "")),
         }
     }
 
@@ -51,8 +40,7 @@ impl Format {
         match self {
             Self::Apply => decode::parse(body, "application/yaml").or_else(|refusal| {
                 let message = format!("error decoding YAML: {}", refusal.message);
-                decode::parse(body, "application/json")
-                    .map_err(|_| Status::bad_request(message))
+                decode::parse(body, "application/json").map_err(|_| Status::bad_request(message))
             }),
             _ => serde_json::from_slice(body)
                 .map_err(|e| Status::bad_request(format!("error decoding patch: {e}"))),
@@ -141,12 +129,7 @@ impl Write<'_> {
         super::metadata::match_name(new, name)
     }
 
-    fn apply(
-        &self,
-        name: &str,
-        part: Part,
-        applied: &Value,
-    ) -> Result<(Outcome, bool), Status> {
+    fn apply(&self, name: &str, part: Part, applied: &Value) -> Result<(Outcome, bool), Status> {
         let mut applied = applied.clone();
         if self.options.anonymous {
             return Err(invalid_options(FieldError::required(
@@ -193,7 +176,7 @@ impl Write<'_> {
                     ));
                 }
                 let new = self.applied(None, &applied, part)?;
-                match self.create_owned(new, Ownership::Noted) {
+                match self.create_owned(&new, Ownership::Noted) {
                     // Somebody created it meanwhile: apply to that.
                     Err(status) if status.reason == Reason::AlreadyExists => {
                         let outcome = self.change(name, part, Ownership::Noted, |current| {
@@ -208,12 +191,7 @@ impl Write<'_> {
         }
     }
 
-    fn applied(
-        &self,
-        live: Option<&Value>,
-        applied: &Value,
-        part: Part,
-    ) -> Result<Value, Status> {
+    fn applied(&self, live: Option<&Value>, applied: &Value, part: Part) -> Result<Value, Status> {
         let request = ApplyRequest {
             live,
             applied,

@@ -52,7 +52,10 @@ pub fn selector_text(selector: &Value) -> String {
     }
     let exact = selector.get("matchLabels").or_else(|| {
         // A ReplicationController's selector is a plain map.
-        selector.get("matchExpressions").is_none().then_some(selector)
+        selector
+            .get("matchExpressions")
+            .is_none()
+            .then_some(selector)
     });
     let mut terms: Vec<String> = exact
         .and_then(Value::as_object)

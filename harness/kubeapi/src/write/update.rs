@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::create::Ownership;
@@ -51,7 +52,7 @@ impl Write<'_> {
                     && part == Part::Main
                     && self.served.strategy().allows_create_on_update() =>
             {
-                Ok((self.create(object)?, true))
+                Ok((self.create(&object)?, true))
             }
             changed => Ok((changed?, false)),
         }
@@ -100,9 +101,8 @@ impl Write<'_> {
             });
             admission::service::allocate(self.core, self.served, &mut new, Some(&current))?;
             self.check(&new, &current, part)?;
-            match self.commit(&entry, new)? {
-                Some(outcome) => return Ok(outcome),
-                None => continue,
+            if let Some(outcome) = self.commit(&entry, new)? {
+                return Ok(outcome);
             }
         }
         Err(Status::modified(self.group(), self.plural(), name))
@@ -165,7 +165,8 @@ impl Write<'_> {
             Part::View(_) => {}
         }
         let ignore_status = self.served.version().has_status();
-        if strategy.counts_generation() && !same_content(new, old, ignore_status) {
+        let counts = strategy.counts_generation() && part != Part::View("binding");
+        if counts && !same_content(new, old, ignore_status) {
             let generation = object::integer(old, &["metadata", "generation"]).unwrap_or(0);
             object::set(new, &["metadata", "generation"], generation + 1);
         }
@@ -173,7 +174,7 @@ impl Write<'_> {
             crate::patch::track_update(Some(old), new, &self.writer(part, self.reset(part)));
         }
         if &*self.served.resource.storage == CRDS && part == Part::Main {
-            crds::established(new, self.core.now());
+            crds::established(new, Timestamp::now());
         }
         Ok(())
     }
@@ -206,6 +207,8 @@ impl Write<'_> {
                 restore(&mut kept, new, &["spec", "ephemeralContainers"]);
                 *new = kept;
             }
+            // Made by the server itself from the current state.
+            Part::View("binding") => {}
             Part::View(_) => restore(new, old, &["status"]),
         }
     }

@@ -60,10 +60,9 @@ impl Served {
             .kubeconfig(&self.url, "test", user, groups)
             .unwrap();
         let config = Kubeconfig::from_yaml(&yaml).unwrap();
-        let config =
-            kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
-                .await
-                .unwrap();
+        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+            .await
+            .unwrap();
         kube::Client::try_from(config).unwrap()
     }
 
@@ -111,7 +110,12 @@ impl PodConnector for Toy {
             ["size"] => {
                 let size = streams.resize.recv().await.unwrap();
                 let text = format!("{}x{}", size.columns, size.rows);
-                stdout.as_mut().unwrap().write_all(text.as_bytes()).await.unwrap();
+                stdout
+                    .as_mut()
+                    .unwrap()
+                    .write_all(text.as_bytes())
+                    .await
+                    .unwrap();
                 Ok(ExecExit { code: 0 })
             }
             _ => Err(Status::internal("no such command")),

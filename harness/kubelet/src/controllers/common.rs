@@ -54,8 +54,10 @@ pub(super) enum Failure {
     Invalid(String),
 }
 
-/// How long a failed reconciliation rests; conflicts and the like are over at once.
-const AGAIN: Duration = Duration::from_millis(250);
+/// How long a reconciliation rests that lost against another writer.
+const CONFLICT: Duration = Duration::from_millis(20);
+/// The same for every other failure.
+const FAILURE: Duration = Duration::from_secs(1);
 
 /// Runs a controller until it is dropped.
 pub(super) async fn drive<K, F>(
@@ -69,9 +71,12 @@ pub(super) async fn drive<K, F>(
     controller
         .run(
             reconcile,
-            |object: Arc<K>, error: &Failure, _| {
-                tracing::debug!(%error, kind = %K::kind(&()), name = object.name_any(), "reconciling");
-                Action::requeue(AGAIN)
+            |object: Arc<K>, error: &Failure, _| match error {
+                Failure::Api(kube::Error::Api(status)) if status.code == 409 => Action::requeue(CONFLICT),
+                error => {
+                    tracing::warn!(%error, kind = %K::kind(&()), name = object.name_any(), "not reconciled");
+                    Action::requeue(FAILURE)
+                }
             },
             context,
         )
@@ -110,11 +115,18 @@ pub(super) fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> Owner
 }
 
 pub(super) fn controller_of<K: Resource>(object: &K) -> Option<&OwnerReference> {
-    object.owner_references().iter().find(|o| o.controller == Some(true))
+    object
+        .owner_references()
+        .iter()
+        .find(|o| o.controller == Some(true))
 }
 
 /// Objects in the owner's namespace that the selector matches and that it controls, orphans among them adopted.
-pub(super) async fn owned<O, K>(client: &Client, owner: &O, selector: &LabelSelector) -> Result<Vec<K>, Failure>
+pub(super) async fn owned<O, K>(
+    client: &Client,
+    owner: &O,
+    selector: &LabelSelector,
+) -> Result<Vec<K>, Failure>
 where
     O: Resource<DynamicType = ()>,
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
@@ -124,17 +136,22 @@ where
 {
     let namespace = owner.meta().namespace.clone().unwrap_or_default();
     let api: Api<K> = Api::namespaced(client.clone(), &namespace);
-    let selector = Selector::try_from(selector.clone()).map_err(|e| Failure::Invalid(e.to_string()))?;
+    let selector =
+        Selector::try_from(selector.clone()).map_err(|e| Failure::Invalid(e.to_string()))?;
     if selector.selects_all() {
-        return Err(Failure::Invalid("an empty selector would select everything".to_owned()));
+        return Err(Failure::Invalid(
+            "an empty selector would select everything".to_owned(),
+        ));
     }
-    let found = api.list(&ListParams::default().labels_from(&selector)).await?;
+    let found = api
+        .list(&ListParams::default().labels_from(&selector))
+        .await?;
     let uid = owner.meta().uid.as_deref();
     let ending = owner.meta().deletion_timestamp.is_some();
-    let mut owned = Vec::new();
+    let mut children = Vec::new();
     for object in found.items {
         match controller_of(&object) {
-            Some(o) if Some(o.uid.as_str()) == uid => owned.push(object),
+            Some(o) if Some(o.uid.as_str()) == uid => children.push(object),
             Some(_) => {}
             None if ending || object.meta().deletion_timestamp.is_some() => {}
             None => {
@@ -142,19 +159,28 @@ where
                     "uid": object.meta().uid,
                     "ownerReferences": [owner_reference(owner)],
                 }});
-                owned.push(
-                    api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-                        .await?,
+                children.push(
+                    api.patch(
+                        &object.name_any(),
+                        &PatchParams::default(),
+                        &Patch::Merge(patch),
+                    )
+                    .await?,
                 );
             }
         }
     }
-    owned.sort_by_key(|o| (o.meta().creation_timestamp.clone(), o.name_any()));
-    Ok(owned)
+    children.sort_by_key(|o| (o.meta().creation_timestamp.clone(), o.name_any()));
+    Ok(children)
 }
 
 /// Writes a status if it differs from the one that is there.
-pub(super) async fn write_status<K>(client: &Client, object: &K, before: Value, after: Value) -> Result<(), Failure>
+pub(super) async fn write_status<K>(
+    client: &Client,
+    object: &K,
+    before: Value,
+    after: Value,
+) -> Result<(), Failure>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -171,10 +197,17 @@ where
             after.entry(key.clone()).or_insert(Value::Null);
         }
     }
-    let api: Api<K> = Api::namespaced(client.clone(), &object.meta().namespace.clone().unwrap_or_default());
+    let api: Api<K> = Api::namespaced(
+        client.clone(),
+        &object.meta().namespace.clone().unwrap_or_default(),
+    );
     let patch = json!({"metadata": {"uid": object.meta().uid}, "status": after});
-    api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-        .await?;
+    api.patch_status(
+        &object.name_any(),
+        &PatchParams::default(),
+        &Patch::Merge(patch),
+    )
+    .await?;
     Ok(())
 }
 
@@ -207,7 +240,11 @@ pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
         .iter()
         .flatten()
         .find(|c| c.type_ == "Ready" && c.status == "True")
-        .map(|c| c.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
+        .map(|c| {
+            c.last_transition_time
+                .as_ref()
+                .map_or(Timestamp::UNIX_EPOCH, |t| t.0)
+        })
 }
 
 pub(super) fn is_ready(pod: &Pod) -> bool {
@@ -216,8 +253,9 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 
 /// Ready for long enough.
 pub(super) fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
-    ready_since(pod)
-        .is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(min_ready_seconds.into()))
+    ready_since(pod).is_some_and(|since| {
+        now.duration_since(since) >= SignedDuration::from_secs(min_ready_seconds.into())
+    })
 }
 
 /// When to look again at pods that are ready but not yet available.
@@ -229,8 +267,11 @@ pub(super) fn availability_action(pods: &[Pod], min_ready_seconds: i32, now: Tim
         .min();
     match waiting {
         Some(since) => {
-            let left = SignedDuration::from_secs(min_ready_seconds.into()) - now.duration_since(since);
-            Action::requeue(Duration::try_from(left).unwrap_or_default() + Duration::from_millis(10))
+            let left =
+                SignedDuration::from_secs(min_ready_seconds.into()) - now.duration_since(since);
+            Action::requeue(
+                Duration::try_from(left).unwrap_or_default() + Duration::from_millis(10),
+            )
         }
         None => Action::await_change(),
     }

@@ -8,7 +8,8 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{
-    Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
+    Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod,
+    PodSpec, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
@@ -18,8 +19,8 @@ use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
 
 use super::common::{
-    Context, Failure, availability_action, count, drive, has_failed, has_succeeded, is_available, is_deleted, is_ready,
-    owned, value, write_status,
+    Context, Failure, availability_action, count, drive, has_failed, has_succeeded, is_available,
+    is_deleted, is_ready, owned, value, write_status,
 };
 use super::deployment::{Round, portion};
 use super::scheduler::{matches_node, tolerates};
@@ -33,9 +34,12 @@ pub(super) async fn run(client: Client, recorder: Recorder) {
         .default_backoff()
         .touched_objects()
         .map(|_| ());
-    let controller = Controller::new(Api::<DaemonSet>::all(client.clone()), watcher::Config::default())
-        .owns(Api::<Pod>::all(client.clone()), watcher::Config::default())
-        .reconcile_all_on(nodes);
+    let controller = Controller::new(
+        Api::<DaemonSet>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .owns(Api::<Pod>::all(client.clone()), watcher::Config::default())
+    .reconcile_all_on(nodes);
     drive(
         controller,
         Context::new(client, recorder, "daemonset-controller"),
@@ -58,9 +62,18 @@ async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Action,
     let plan = Plan::new(&spec, &nodes, &pods, &hash, now);
     let mut result: Result<(), Failure> = Ok(());
     if !is_deleted(&*set) {
-        let made: Vec<Pod> = plan.create.iter().map(|node| pod(&set, &spec, node, &hash)).collect();
-        let made = made.iter().map(|pod| template::create(&context, &*set, pod));
-        result = join_all(made).await.into_iter().map(|r| r.map(|_| ())).collect();
+        let made: Vec<Pod> = plan
+            .create
+            .iter()
+            .map(|node| pod(&set, &spec, node, &hash))
+            .collect();
+        let made = made
+            .iter()
+            .map(|pod| template::create(&context, &*set, pod));
+        result = join_all(made)
+            .await
+            .into_iter()
+            .try_for_each(|r| r.map(|_| ()));
         for pod in &plan.delete {
             template::delete(&context, &*set, pod).await?;
         }
@@ -76,11 +89,21 @@ async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Action,
         number_ready: count(placed.iter().filter(|p| is_ready(p))),
         number_available: Some(available).filter(|n| *n > 0),
         number_unavailable: Some(plan.wanted - available).filter(|n| *n > 0),
-        updated_number_scheduled: Some(count(placed.iter().filter(|p| p.labels().get(REVISION) == Some(&hash)))),
+        updated_number_scheduled: Some(count(
+            placed
+                .iter()
+                .filter(|p| p.labels().get(REVISION) == Some(&hash)),
+        )),
         collision_count: None,
         conditions: None,
     };
-    write_status(&context.client, &*set, value(set.status.as_ref()), value(Some(&status))).await?;
+    write_status(
+        &context.client,
+        &*set,
+        value(set.status.as_ref()),
+        value(Some(&status)),
+    )
+    .await?;
     result?;
     Ok(availability_action(&pods, min_ready, now))
 }
@@ -94,10 +117,20 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(spec: &DaemonSetSpec, nodes: &[Node], pods: &'a [Pod], hash: &str, now: Timestamp) -> Self {
+    fn new(
+        spec: &DaemonSetSpec,
+        nodes: &[Node],
+        pods: &'a [Pod],
+        hash: &str,
+        now: Timestamp,
+    ) -> Self {
         let template = spec.template.spec.clone().unwrap_or_default();
         let wish = tolerant(template);
-        let fits: Vec<String> = nodes.iter().filter(|n| runs_on(&wish, n)).map(ResourceExt::name_any).collect();
+        let fits: Vec<String> = nodes
+            .iter()
+            .filter(|n| runs_on(&wish, n))
+            .map(ResourceExt::name_any)
+            .collect();
         let mut plan = Self {
             create: Vec::new(),
             delete: Vec::new(),
@@ -119,7 +152,10 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        plan.create = fits.into_iter().filter(|n| !plan.placed.contains_key(n)).collect();
+        plan.create = fits
+            .into_iter()
+            .filter(|n| !plan.placed.contains_key(n))
+            .collect();
         plan.update(spec, hash, now);
         plan
     }
@@ -158,9 +194,14 @@ impl<'a> Plan<'a> {
 fn runs_on(spec: &PodSpec, node: &Node) -> bool {
     let taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
     matches_node(spec, node)
-        && taints
-            .filter(|t| t.effect != "PreferNoSchedule")
-            .all(|t| tolerates(spec, &t.key, t.value.as_deref().unwrap_or_default(), &t.effect))
+        && taints.filter(|t| t.effect != "PreferNoSchedule").all(|t| {
+            tolerates(
+                spec,
+                &t.key,
+                t.value.as_deref().unwrap_or_default(),
+                &t.effect,
+            )
+        })
 }
 
 /// The node a pod was made for, bound or not.
@@ -190,20 +231,25 @@ const TOLERATED: [(&str, &str); 6] = [
 ];
 
 fn tolerant(mut spec: PodSpec) -> PodSpec {
-    let network = (spec.host_network == Some(true)).then_some(("node.kubernetes.io/network-unavailable", "NoSchedule"));
-    let more = TOLERATED.into_iter().chain(network).map(|(key, effect)| Toleration {
-        key: Some(key.to_owned()),
-        operator: Some("Exists".to_owned()),
-        effect: Some(effect.to_owned()),
-        ..Toleration::default()
-    });
+    let network = (spec.host_network == Some(true))
+        .then_some(("node.kubernetes.io/network-unavailable", "NoSchedule"));
+    let more = TOLERATED
+        .into_iter()
+        .chain(network)
+        .map(|(key, effect)| Toleration {
+            key: Some(key.to_owned()),
+            operator: Some("Exists".to_owned()),
+            effect: Some(effect.to_owned()),
+            ..Toleration::default()
+        });
     spec.tolerations.get_or_insert_default().extend(more);
     spec
 }
 
 fn pod(set: &DaemonSet, spec: &DaemonSetSpec, node: &str, hash: &str) -> Pod {
     let mut pod = template::pod(set, &spec.template);
-    pod.labels_mut().insert(REVISION.to_owned(), hash.to_owned());
+    pod.labels_mut()
+        .insert(REVISION.to_owned(), hash.to_owned());
     pod.labels_mut().insert(
         "pod-template-generation".to_owned(),
         set.metadata.generation.unwrap_or(1).to_string(),
@@ -240,14 +286,20 @@ mod tests {
     use super::*;
 
     fn node(name: &str, taint: Option<&str>) -> Node {
-        let taints: Vec<_> = taint.iter().map(|key| json!({"key": key, "effect": "NoSchedule"})).collect();
-        serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"taints": taints}})).unwrap()
+        let taints: Vec<_> = taint
+            .iter()
+            .map(|key| json!({"key": key, "effect": "NoSchedule"}))
+            .collect();
+        serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"taints": taints}}))
+            .unwrap()
     }
 
     #[test]
     fn one_per_node_and_replaced_one_by_one() {
-        let spec: DaemonSetSpec =
-            serde_json::from_value(json!({"selector": {}, "template": {"spec": {"containers": []}}})).unwrap();
+        let spec: DaemonSetSpec = serde_json::from_value(
+            json!({"selector": {}, "template": {"spec": {"containers": []}}}),
+        )
+        .unwrap();
         let set = DaemonSet::default();
         let nodes = [
             node("cp", Some("node-role.kubernetes.io/control-plane")),
@@ -263,13 +315,23 @@ mod tests {
             .map(|n| {
                 let mut pod = pod(&set, &spec, n, "h1");
                 pod.metadata.name = Some(n.clone());
-                pod.status = serde_json::from_value(json!({"conditions": [{"type": "Ready", "status": "True"}]})).unwrap();
+                pod.status = serde_json::from_value(
+                    json!({"conditions": [{"type": "Ready", "status": "True"}]}),
+                )
+                .unwrap();
                 pod
             })
             .collect();
         let same = Plan::new(&spec, &nodes, &pods, "h1", Timestamp::UNIX_EPOCH);
         assert!(same.create.is_empty() && same.delete.is_empty());
         let update = Plan::new(&spec, &nodes, &pods, "h2", Timestamp::UNIX_EPOCH);
-        assert_eq!(update.delete.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(
+            update
+                .delete
+                .iter()
+                .map(ResourceExt::name_any)
+                .collect::<Vec<_>>(),
+            ["a"]
+        );
     }
 }

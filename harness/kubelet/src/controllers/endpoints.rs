@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    EndpointAddress, EndpointPort as LegacyPort, EndpointSubset, Endpoints, Pod, Service, ServicePort,
+    EndpointAddress, EndpointPort as LegacyPort, EndpointSubset, Endpoints, Pod, Service,
+    ServicePort,
 };
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -16,13 +17,18 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 
-use super::common::{Context, Failure, drive, has_failed, has_succeeded, is_deleted, is_ready, owner_reference};
+use super::common::{
+    Context, Failure, drive, has_failed, has_succeeded, is_deleted, is_ready, owner_reference,
+};
 use super::scheduler::selector_matches;
 use crate::events::Recorder;
 use crate::refs::pod_ref;
 
-pub(super) async fn run(client: Client) {
-    let controller = Controller::new(Api::<Service>::all(client.clone()), watcher::Config::default());
+pub(super) async fn run(client: Client, recorder: Recorder) {
+    let controller = Controller::new(
+        Api::<Service>::all(client.clone()),
+        watcher::Config::default(),
+    );
     let services = controller.store();
     let controller = controller.watches(
         Api::<Pod>::all(client.clone()),
@@ -36,7 +42,6 @@ pub(super) async fn run(client: Client) {
                 .collect::<Vec<_>>()
         },
     );
-    let recorder = Recorder::start(client.clone());
     drive(
         controller,
         Context::new(client, recorder, "endpoint-slice-controller"),
@@ -46,7 +51,12 @@ pub(super) async fn run(client: Client) {
 }
 
 fn selector(service: &Service) -> Option<LabelSelector> {
-    let labels = service.spec.as_ref()?.selector.clone().filter(|s| !s.is_empty())?;
+    let labels = service
+        .spec
+        .as_ref()?
+        .selector
+        .clone()
+        .filter(|s| !s.is_empty())?;
     Some(LabelSelector {
         match_labels: Some(labels),
         match_expressions: None,
@@ -75,14 +85,17 @@ async fn reconcile(service: Arc<Service>, context: Arc<Context>) -> Result<Actio
 }
 
 fn pod_ip(pod: &Pod) -> Option<String> {
-    pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty())
+    pod.status
+        .as_ref()?
+        .pod_ip
+        .clone()
+        .filter(|ip| !ip.is_empty())
 }
 
 /// A service's port as a number on this pod.
 fn target_port(port: &ServicePort, pod: &Pod) -> Option<i32> {
     match port.target_port.as_ref() {
-        None => Some(port.port),
-        Some(IntOrString::Int(0)) => Some(port.port),
+        None | Some(IntOrString::Int(0)) => Some(port.port),
         Some(IntOrString::Int(n)) => Some(*n),
         Some(IntOrString::String(name)) => pod
             .spec
@@ -110,7 +123,11 @@ fn ports(service: &Service, pods: &[Pod]) -> Vec<EndpointPort> {
 }
 
 fn published(service: &Service, pod: &Pod) -> bool {
-    let early = service.spec.as_ref().and_then(|s| s.publish_not_ready_addresses) == Some(true);
+    let early = service
+        .spec
+        .as_ref()
+        .and_then(|s| s.publish_not_ready_addresses)
+        == Some(true);
     (is_ready(pod) && !is_deleted(pod)) || early
 }
 
@@ -162,7 +179,12 @@ fn hostname(service: &Service, pod: &Pod) -> Option<String> {
         .flatten()
 }
 
-async fn write_slice(client: &Client, service: &Service, namespace: &str, pods: &[Pod]) -> Result<(), Failure> {
+async fn write_slice(
+    client: &Client,
+    service: &Service,
+    namespace: &str,
+    pods: &[Pod],
+) -> Result<(), Failure> {
     let api: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
     let name = format!("{}-{}", service.name_any(), suffix(service));
     let wanted = slice(service, &name, namespace, pods);
@@ -191,7 +213,12 @@ fn suffix(service: &Service) -> String {
         .collect()
 }
 
-async fn write_endpoints(client: &Client, service: &Service, namespace: &str, pods: &[Pod]) -> Result<(), Failure> {
+async fn write_endpoints(
+    client: &Client,
+    service: &Service,
+    namespace: &str,
+    pods: &[Pod],
+) -> Result<(), Failure> {
     let api: Api<Endpoints> = Api::namespaced(client.clone(), namespace);
     let name = service.name_any();
     let wanted = endpoints(service, namespace, pods);
@@ -199,7 +226,9 @@ async fn write_endpoints(client: &Client, service: &Service, namespace: &str, po
         None => {
             api.create(&PostParams::default(), &wanted).await?;
         }
-        Some(found) if found.subsets.as_deref().unwrap_or_default() == wanted.subsets.as_deref().unwrap_or_default() => {}
+        Some(found)
+            if found.subsets.as_deref().unwrap_or_default()
+                == wanted.subsets.as_deref().unwrap_or_default() => {}
         Some(found) => {
             let mut next = wanted;
             next.metadata.resource_version = found.metadata.resource_version;

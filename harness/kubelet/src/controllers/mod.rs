@@ -35,7 +35,7 @@ pub fn start(client: Client, volumes: PathBuf) -> Controllers {
     tasks.spawn(statefulset::run(client.clone(), recorder.clone()));
     tasks.spawn(daemonset::run(client.clone(), recorder.clone()));
     tasks.spawn(job::run(client.clone(), recorder.clone()));
-    tasks.spawn(endpoints::run(client.clone()));
+    tasks.spawn(endpoints::run(client.clone(), recorder.clone()));
     tasks.spawn(volumes::run(client, recorder, volumes));
     Controllers { _tasks: tasks }
 }

@@ -11,15 +11,18 @@ use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 
 use super::common::{
-    Context, Failure, availability_action, count, drive, is_active, is_available, is_deleted, is_ready, owned, value,
-    write_status,
+    Context, Failure, availability_action, count, drive, is_active, is_available, is_deleted,
+    is_ready, owned, value, write_status,
 };
 use super::template;
 use crate::events::Recorder;
 
 pub(super) async fn run(client: Client, recorder: Recorder) {
-    let controller = Controller::new(Api::<ReplicaSet>::all(client.clone()), watcher::Config::default())
-        .owns(Api::<Pod>::all(client.clone()), watcher::Config::default());
+    let controller = Controller::new(
+        Api::<ReplicaSet>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .owns(Api::<Pod>::all(client.clone()), watcher::Config::default());
     drive(
         controller,
         Context::new(client, recorder, "replicaset-controller"),
@@ -41,7 +44,10 @@ async fn reconcile(set: Arc<ReplicaSet>, context: Arc<Context>) -> Result<Action
         if active.len() < wanted {
             let pod = template::pod(&*set, &template);
             let missing = (active.len()..wanted).map(|_| template::create(&context, &*set, &pod));
-            result = join_all(missing).await.into_iter().map(|r| r.map(|_| ())).collect();
+            result = join_all(missing)
+                .await
+                .into_iter()
+                .try_for_each(|r| r.map(|_| ()));
         } else if active.len() > wanted {
             let surplus = first_to_go(&active, active.len() - wanted);
             let gone = surplus.iter().map(|p| template::delete(&context, &*set, p));
@@ -65,12 +71,20 @@ async fn reconcile(set: Arc<ReplicaSet>, context: Arc<Context>) -> Result<Action
                 .filter(|p| labels.iter().all(|(k, v)| p.labels().get(k) == Some(v))),
         )),
         ready_replicas: Some(count(active.iter().filter(|p| is_ready(p)))),
-        available_replicas: Some(count(active.iter().filter(|p| is_available(p, min_ready, now)))),
+        available_replicas: Some(count(
+            active.iter().filter(|p| is_available(p, min_ready, now)),
+        )),
         terminating_replicas: before.as_ref().and_then(|b| b.terminating_replicas),
         observed_generation: set.metadata.generation,
         conditions: before.as_ref().and_then(|b| b.conditions.clone()),
     };
-    write_status(&context.client, &*set, value(before.as_ref()), value(Some(&status))).await?;
+    write_status(
+        &context.client,
+        &*set,
+        value(before.as_ref()),
+        value(Some(&status)),
+    )
+    .await?;
     result?;
     Ok(availability_action(&active, min_ready, now))
 }
@@ -110,7 +124,10 @@ mod tests {
             pod("pending", Some("n"), "Pending", "2026-01-01T00:00:00Z"),
             pod("unassigned", None, "Pending", "2026-01-01T00:00:00Z"),
         ];
-        let names: Vec<_> = first_to_go(&pods, 3).iter().map(ResourceExt::name_any).collect();
+        let names: Vec<_> = first_to_go(&pods, 3)
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
         assert_eq!(names, ["unassigned", "pending", "young"]);
     }
 }

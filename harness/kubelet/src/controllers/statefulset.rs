@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, Volume};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, Volume,
+};
 use kube::api::{Api, PostParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 
 use super::common::{
-    Context, Failure, availability_action, count, drive, has_failed, has_succeeded, is_available, is_deleted, is_ready,
-    owned, value, write_status,
+    Context, Failure, availability_action, count, drive, has_failed, has_succeeded, is_available,
+    is_deleted, is_ready, owned, value, write_status,
 };
 use super::template;
 use crate::events::{Recorder, Severity};
@@ -23,8 +25,11 @@ const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 const REVISION: &str = "controller-revision-hash";
 
 pub(super) async fn run(client: Client, recorder: Recorder) {
-    let controller = Controller::new(Api::<StatefulSet>::all(client.clone()), watcher::Config::default())
-        .owns(Api::<Pod>::all(client.clone()), watcher::Config::default());
+    let controller = Controller::new(
+        Api::<StatefulSet>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .owns(Api::<Pod>::all(client.clone()), watcher::Config::default());
     drive(
         controller,
         Context::new(client, recorder, "statefulset-controller"),
@@ -54,7 +59,10 @@ async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<Actio
         }
     }
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
-    let updated = count(pods.iter().filter(|p| p.labels().get(REVISION) == Some(&revision)));
+    let updated = count(
+        pods.iter()
+            .filter(|p| p.labels().get(REVISION) == Some(&revision)),
+    );
     let replicas = count(&pods);
     let before = set.status.clone().unwrap_or_default();
     let finished = updated == replicas || before.current_revision.is_none();
@@ -67,15 +75,27 @@ async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<Actio
         observed_generation: set.metadata.generation,
         replicas,
         ready_replicas: Some(count(pods.iter().filter(|p| is_ready(p)))),
-        available_replicas: Some(count(pods.iter().filter(|p| is_available(p, min_ready, now)))),
-        current_replicas: Some(if finished { updated } else { replicas - updated }),
+        available_replicas: Some(count(
+            pods.iter().filter(|p| is_available(p, min_ready, now)),
+        )),
+        current_replicas: Some(if finished {
+            updated
+        } else {
+            replicas - updated
+        }),
         updated_replicas: Some(updated),
         current_revision: Some(current),
         update_revision: Some(revision),
         collision_count: Some(0),
         conditions: before.conditions,
     };
-    write_status(&context.client, &*set, value(set.status.as_ref()), value(Some(&status))).await?;
+    write_status(
+        &context.client,
+        &*set,
+        value(set.status.as_ref()),
+        value(Some(&status)),
+    )
+    .await?;
     result?;
     Ok(availability_action(&pods, min_ready, now))
 }
@@ -88,7 +108,13 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(set: &StatefulSet, spec: &StatefulSetSpec, pods: &[Pod], revision: &str, now: Timestamp) -> Self {
+    fn new(
+        set: &StatefulSet,
+        spec: &StatefulSetSpec,
+        pods: &[Pod],
+        revision: &str,
+        now: Timestamp,
+    ) -> Self {
         let mut plan = Self {
             create: Vec::new(),
             delete: Vec::new(),
@@ -115,7 +141,10 @@ impl Plan {
                 return plan;
             }
         }
-        let surplus = by_ordinal.iter().rev().filter(|(n, _)| !(first..end).contains(*n));
+        let surplus = by_ordinal
+            .iter()
+            .rev()
+            .filter(|(n, _)| !(first..end).contains(*n));
         for (_, pod) in surplus {
             if !is_deleted(*pod) {
                 plan.delete.push((*pod).clone());
@@ -141,7 +170,10 @@ impl Plan {
         if strategy.type_.as_deref() == Some("OnDelete") {
             return;
         }
-        let partition = strategy.rolling_update.and_then(|r| r.partition).unwrap_or(0);
+        let partition = strategy
+            .rolling_update
+            .and_then(|r| r.partition)
+            .unwrap_or(0);
         for (number, pod) in by_ordinal.iter().rev().filter(|(n, _)| range.contains(*n)) {
             if *number < partition {
                 return;
@@ -161,7 +193,9 @@ impl Plan {
 fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
     let name = pod.name_any();
     let (prefix, number) = name.rsplit_once('-')?;
-    (prefix == set.name_any()).then(|| number.parse().ok()).flatten()
+    (prefix == set.name_any())
+        .then(|| number.parse().ok())
+        .flatten()
 }
 
 async fn create(
@@ -202,7 +236,10 @@ async fn create(
         pod_spec.hostname = Some(name.clone());
         pod_spec.subdomain.clone_from(&spec.service_name);
         let own = pod_spec.volumes.take().unwrap_or_default();
-        let others = own.into_iter().filter(|v| !volumes.iter().any(|w| w.name == v.name)).collect::<Vec<_>>();
+        let others = own
+            .into_iter()
+            .filter(|v| !volumes.iter().any(|w| w.name == v.name))
+            .collect::<Vec<_>>();
         volumes.extend(others);
         pod_spec.volumes = Some(volumes).filter(|v| !v.is_empty());
     }
@@ -213,7 +250,10 @@ async fn create(
                 set,
                 Severity::Normal,
                 "SuccessfulCreate",
-                format!("create Pod {name} in StatefulSet {} successful", set.name_any()),
+                format!(
+                    "create Pod {name} in StatefulSet {} successful",
+                    set.name_any()
+                ),
             );
             Ok(())
         }
@@ -223,7 +263,10 @@ async fn create(
                 set,
                 Severity::Warning,
                 "FailedCreate",
-                format!("create Pod {name} in StatefulSet {} failed error: {error}", set.name_any()),
+                format!(
+                    "create Pod {name} in StatefulSet {} failed error: {error}",
+                    set.name_any()
+                ),
             );
             Err(error.into())
         }
@@ -259,7 +302,8 @@ async fn ensure_claim(
 }
 
 async fn template_delete(context: &Context, set: &StatefulSet, pod: &Pod) -> Result<(), Failure> {
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &set.namespace().unwrap_or_default());
+    let api: Api<Pod> =
+        Api::namespaced(context.client.clone(), &set.namespace().unwrap_or_default());
     let name = pod.name_any();
     match api.delete(&name, &kube::api::DeleteParams::default()).await {
         Ok(_) => {
@@ -267,7 +311,10 @@ async fn template_delete(context: &Context, set: &StatefulSet, pod: &Pod) -> Res
                 set,
                 Severity::Normal,
                 "SuccessfulDelete",
-                format!("delete Pod {name} in StatefulSet {} successful", set.name_any()),
+                format!(
+                    "delete Pod {name} in StatefulSet {} successful",
+                    set.name_any()
+                ),
             );
             Ok(())
         }
@@ -278,6 +325,8 @@ async fn template_delete(context: &Context, set: &StatefulSet, pod: &Pod) -> Res
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value)] // literals read best by value
+
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -285,7 +334,8 @@ mod tests {
 
     /// Pods by ordinal: `R`eady, not ready `r`, `o`ld template and ready, `.` missing.
     fn plan(spec: Value, pods: &str) -> (Vec<i32>, Vec<String>) {
-        let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": "db"}, "spec": spec})).unwrap();
+        let set: StatefulSet =
+            serde_json::from_value(json!({"metadata": {"name": "db"}, "spec": spec})).unwrap();
         let pods: Vec<Pod> = pods
             .chars()
             .enumerate()
@@ -302,7 +352,10 @@ mod tests {
             .collect();
         let spec = set.spec.clone().unwrap();
         let plan = Plan::new(&set, &spec, &pods, "new", Timestamp::UNIX_EPOCH);
-        (plan.create, plan.delete.iter().map(ResourceExt::name_any).collect())
+        (
+            plan.create,
+            plan.delete.iter().map(ResourceExt::name_any).collect(),
+        )
     }
 
     #[rstest]
@@ -317,7 +370,12 @@ mod tests {
     #[case(json!({"updateStrategy": {"rollingUpdate": {"partition": 2}}}), "ooR", &[], &[])]
     #[case(json!({"updateStrategy": {"type": "OnDelete"}}), "ooo", &[], &[])]
     #[case(json!({}), "R.R", &[1], &[])]
-    fn plans(#[case] mut fields: Value, #[case] pods: &str, #[case] create: &[i32], #[case] delete: &[&str]) {
+    fn plans(
+        #[case] mut fields: Value,
+        #[case] pods: &str,
+        #[case] create: &[i32],
+        #[case] delete: &[&str],
+    ) {
         fields["replicas"] = json!(3);
         fields["selector"] = json!({});
         fields["template"] = json!({});

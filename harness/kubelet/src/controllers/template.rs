@@ -35,7 +35,10 @@ pub(super) async fn create<O: Resource<DynamicType = ()>>(
     owner: &O,
     pod: &Pod,
 ) -> Result<Pod, Failure> {
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &owner.namespace().unwrap_or_default());
+    let api: Api<Pod> = Api::namespaced(
+        context.client.clone(),
+        &owner.namespace().unwrap_or_default(),
+    );
     match api.create(&PostParams::default(), pod).await {
         Ok(made) => {
             context.event(
@@ -66,7 +69,10 @@ pub(super) async fn delete<O: Resource<DynamicType = ()>>(
     owner: &O,
     pod: &Pod,
 ) -> Result<(), Failure> {
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &owner.namespace().unwrap_or_default());
+    let api: Api<Pod> = Api::namespaced(
+        context.client.clone(),
+        &owner.namespace().unwrap_or_default(),
+    );
     let name = pod.name_any();
     match api.delete(&name, &kube::api::DeleteParams::default()).await {
         Ok(_) => {

@@ -19,22 +19,25 @@ pub(super) const DEFAULT_CLASS: &str = "standard";
 pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const PROVISIONER: &str = "rancher.io/local-path";
 
-/// Where the volumes lie, beside what every reconciler has. Set once by [`run`], read through the class.
+/// The parameter of the class that says where its volumes lie.
 const PATH_PARAMETER: &str = "path";
 
 pub(super) async fn run(client: Client, recorder: Recorder, root: PathBuf) {
     if let Err(error) = ensure_class(&client, &root).await {
         tracing::warn!(%error, "storage class {DEFAULT_CLASS} not made");
     }
-    let controller = Controller::new(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default())
-        .watches(
-            Api::<PersistentVolume>::all(client.clone()),
-            watcher::Config::default(),
-            |volume: PersistentVolume| {
-                let claim = volume.spec.and_then(|s| s.claim_ref)?;
-                Some(ObjectRef::new(&claim.name?).within(&claim.namespace?))
-            },
-        );
+    let controller = Controller::new(
+        Api::<PersistentVolumeClaim>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .watches(
+        Api::<PersistentVolume>::all(client.clone()),
+        watcher::Config::default(),
+        |volume: PersistentVolume| {
+            let claim = volume.spec.and_then(|s| s.claim_ref)?;
+            Some(ObjectRef::new(&claim.name?).within(&claim.namespace?))
+        },
+    );
     let context = Context::new(client, recorder, "persistentvolume-controller");
     let collector = collect(Arc::clone(&context));
     tokio::join!(drive(controller, context, reconcile), collector);
@@ -60,7 +63,10 @@ async fn ensure_class(client: &Client, root: &Path) -> Result<(), kube::Error> {
     }
 }
 
-async fn reconcile(claim: Arc<PersistentVolumeClaim>, context: Arc<Context>) -> Result<Action, Failure> {
+async fn reconcile(
+    claim: Arc<PersistentVolumeClaim>,
+    context: Arc<Context>,
+) -> Result<Action, Failure> {
     let Some(spec) = claim.spec.clone().filter(|_| !is_deleted(&*claim)) else {
         return Ok(Action::await_change());
     };
@@ -69,15 +75,29 @@ async fn reconcile(claim: Arc<PersistentVolumeClaim>, context: Arc<Context>) -> 
         return Ok(Action::await_change());
     }
     let client = &context.client;
+    if spec.storage_class_name.is_none() {
+        assign_default_class(client, &claim).await?;
+    }
     if let Some(volume) = find_volume(client, &claim).await? {
         bind(client, &claim, &volume).await?;
         return Ok(Action::await_change());
     }
-    let class_name = spec.storage_class_name.clone().unwrap_or_else(|| DEFAULT_CLASS.to_owned());
+    let class_name = spec
+        .storage_class_name
+        .clone()
+        .unwrap_or_else(|| DEFAULT_CLASS.to_owned());
     if class_name.is_empty() {
-        return pending(&context, &claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set").await;
+        return pending(
+            &context,
+            &claim,
+            "FailedBinding",
+            "no persistent volumes available for this claim and no storage class is set",
+        )
+        .await;
     }
-    let class = Api::<StorageClass>::all(client.clone()).get_opt(&class_name).await?;
+    let class = Api::<StorageClass>::all(client.clone())
+        .get_opt(&class_name)
+        .await?;
     let Some(class) = class else {
         let text = format!("storageclass.storage.k8s.io {class_name:?} not found");
         context.event(&*claim, Severity::Warning, "ProvisioningFailed", text);
@@ -112,6 +132,29 @@ async fn reconcile(claim: Arc<PersistentVolumeClaim>, context: Arc<Context>) -> 
     Ok(Action::await_change())
 }
 
+/// Claims that named no class get the default one. An API server whose admission does that leaves nothing to do;
+/// one that does not let a claim change keeps the claim without a class, and it is served all the same.
+async fn assign_default_class(
+    client: &Client,
+    claim: &PersistentVolumeClaim,
+) -> Result<(), Failure> {
+    let api: Api<PersistentVolumeClaim> =
+        Api::namespaced(client.clone(), &claim.namespace().unwrap_or_default());
+    let patch = json!({"spec": {"storageClassName": DEFAULT_CLASS}});
+    match api
+        .patch(
+            &claim.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(error)) if matches!(error.code, 403 | 422) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A volume that names this claim, or a free one that suits it.
 async fn find_volume(
     client: &Client,
@@ -123,24 +166,25 @@ async fn find_volume(
         .await?
         .items;
     let found = volumes.into_iter().find(|volume| {
-        let Some(offer) = &volume.spec else { return false };
-        match &offer.claim_ref {
-            Some(claimed) => {
-                claimed.name == claim.metadata.name
-                    && claimed.namespace == claim.metadata.namespace
-                    && (claimed.uid.is_none() || claimed.uid == claim.metadata.uid)
-            }
-            None => {
-                let named = spec.volume_name.as_ref().filter(|n| !n.is_empty());
-                let class = |name: &Option<String>| name.clone().unwrap_or_default();
-                let modes = spec.access_modes.iter().flatten().all(|m| {
-                    offer.access_modes.iter().flatten().any(|o| o == m)
-                });
-                named.is_none_or(|n| *n == volume.name_any())
-                    && class(&offer.storage_class_name) == class(&spec.storage_class_name)
-                    && modes
-                    && !is_deleted(volume)
-            }
+        let Some(offer) = &volume.spec else {
+            return false;
+        };
+        if let Some(claimed) = &offer.claim_ref {
+            claimed.name == claim.metadata.name
+                && claimed.namespace == claim.metadata.namespace
+                && (claimed.uid.is_none() || claimed.uid == claim.metadata.uid)
+        } else {
+            let named = spec.volume_name.as_ref().filter(|n| !n.is_empty());
+            let class = |name: &Option<String>| name.clone().unwrap_or_default();
+            let modes = spec
+                .access_modes
+                .iter()
+                .flatten()
+                .all(|m| offer.access_modes.iter().flatten().any(|o| o == m));
+            named.is_none_or(|n| *n == volume.name_any())
+                && class(&offer.storage_class_name) == class(&spec.storage_class_name)
+                && modes
+                && !is_deleted(volume)
         }
     });
     Ok(found)
@@ -159,9 +203,17 @@ async fn provision(
         .parameters
         .as_ref()
         .and_then(|p| p.get(PATH_PARAMETER))
-        .ok_or_else(|| Failure::Invalid(format!("storage class {:?} has no parameter {PATH_PARAMETER:?}", class.name_any())))?;
+        .ok_or_else(|| {
+            Failure::Invalid(format!(
+                "storage class {:?} has no parameter {PATH_PARAMETER:?}",
+                class.name_any()
+            ))
+        })?;
     let path = format!("{root}/{name}_{namespace}_{}", claim.name_any());
-    let size = spec.resources.and_then(|r| r.requests).and_then(|r| r.get("storage").cloned());
+    let size = spec
+        .resources
+        .and_then(|r| r.requests)
+        .and_then(|r| r.get("storage").cloned());
     let volume: PersistentVolume = serde_json::from_value(json!({
         "metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": PROVISIONER}},
         "spec": {
@@ -188,7 +240,11 @@ async fn provision(
     }
 }
 
-async fn bind(client: &Client, claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Result<(), Failure> {
+async fn bind(
+    client: &Client,
+    claim: &PersistentVolumeClaim,
+    volume: &PersistentVolume,
+) -> Result<(), Failure> {
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
     let name = volume.name_any();
     let namespace = claim.namespace().unwrap_or_default();
@@ -196,9 +252,13 @@ async fn bind(client: &Client, claim: &PersistentVolumeClaim, volume: &Persisten
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.name_any(),
         "namespace": namespace, "uid": claim.metadata.uid,
     }}});
-    volumes.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    volumes
+        .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
     let patch = json!({"status": {"phase": "Bound"}});
-    volumes.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    volumes
+        .patch_status(&name, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
 
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let patch = json!({
@@ -207,17 +267,25 @@ async fn bind(client: &Client, claim: &PersistentVolumeClaim, volume: &Persisten
             "pv.kubernetes.io/bound-by-controller": "yes",
             "volume.kubernetes.io/storage-provisioner": PROVISIONER,
         }},
-        "spec": {"volumeName": name, "storageClassName": volume.spec.as_ref().and_then(|s| s.storage_class_name.clone())},
+        "spec": {"volumeName": name},
     });
     claims
-        .patch(&claim.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+        .patch(
+            &claim.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
         .await?;
     let spec = volume.spec.clone().unwrap_or_default();
     let patch = json!({"status": {
         "phase": "Bound", "accessModes": spec.access_modes, "capacity": spec.capacity,
     }});
     claims
-        .patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+        .patch_status(
+            &claim.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
         .await?;
     Ok(())
 }
@@ -232,13 +300,27 @@ async fn pending(
     pending_quietly(context, claim).await
 }
 
-async fn pending_quietly(context: &Context, claim: &PersistentVolumeClaim) -> Result<Action, Failure> {
-    if claim.status.as_ref().and_then(|s| s.phase.as_deref()).is_none() {
-        let api: Api<PersistentVolumeClaim> =
-            Api::namespaced(context.client.clone(), &claim.namespace().unwrap_or_default());
+async fn pending_quietly(
+    context: &Context,
+    claim: &PersistentVolumeClaim,
+) -> Result<Action, Failure> {
+    if claim
+        .status
+        .as_ref()
+        .and_then(|s| s.phase.as_deref())
+        .is_none()
+    {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(
+            context.client.clone(),
+            &claim.namespace().unwrap_or_default(),
+        );
         let patch = json!({"status": {"phase": "Pending"}});
-        api.patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-            .await?;
+        api.patch_status(
+            &claim.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await?;
     }
     Ok(Action::await_change())
 }
@@ -246,15 +328,21 @@ async fn pending_quietly(context: &Context, claim: &PersistentVolumeClaim) -> Re
 /// Removes volumes whose claim is gone, as their reclaim policy says.
 async fn collect(context: Arc<Context>) {
     let client = context.client.clone();
-    let controller = Controller::new(Api::<PersistentVolume>::all(client.clone()), watcher::Config::default())
-        .watches(
-            Api::<PersistentVolumeClaim>::all(client),
-            watcher::Config::default(),
-            |claim: PersistentVolumeClaim| {
-                let volume = claim.spec.and_then(|s| s.volume_name).filter(|n| !n.is_empty());
-                volume.map(|name| ObjectRef::new(&name))
-            },
-        );
+    let controller = Controller::new(
+        Api::<PersistentVolume>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .watches(
+        Api::<PersistentVolumeClaim>::all(client),
+        watcher::Config::default(),
+        |claim: PersistentVolumeClaim| {
+            let volume = claim
+                .spec
+                .and_then(|s| s.volume_name)
+                .filter(|n| !n.is_empty());
+            volume.map(|name| ObjectRef::new(&name))
+        },
+    );
     drive(controller, context, release).await;
 }
 
@@ -268,19 +356,28 @@ async fn release(volume: Arc<PersistentVolume>, context: Arc<Context>) -> Result
     let Some(claim) = spec.claim_ref else {
         if phase != Some("Available") {
             let patch = json!({"status": {"phase": "Available"}});
-            volumes.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            volumes
+                .patch_status(&name, &PatchParams::default(), &Patch::Merge(patch))
+                .await?;
         }
         return Ok(Action::await_change());
     };
-    let (Some(claim_name), Some(namespace), Some(uid)) = (claim.name, claim.namespace, claim.uid) else {
+    let (Some(claim_name), Some(namespace), Some(uid)) = (claim.name, claim.namespace, claim.uid)
+    else {
         return Ok(Action::await_change());
     };
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &namespace);
-    let alive = claims.get_opt(&claim_name).await?.is_some_and(|c| c.uid() == Some(uid));
+    let alive = claims
+        .get_opt(&claim_name)
+        .await?
+        .is_some_and(|c| c.uid() == Some(uid));
     if alive {
         return Ok(Action::await_change());
     }
-    let ours = volume.annotations().get("pv.kubernetes.io/provisioned-by").is_some_and(|p| p == PROVISIONER);
+    let ours = volume
+        .annotations()
+        .get("pv.kubernetes.io/provisioned-by")
+        .is_some_and(|p| p == PROVISIONER);
     if ours && spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete") {
         if let Some(path) = spec.host_path {
             match std::fs::remove_dir_all(&path.path) {
@@ -296,7 +393,9 @@ async fn release(volume: Arc<PersistentVolume>, context: Arc<Context>) -> Result
         }
     } else if phase != Some("Released") {
         let patch = json!({"status": {"phase": "Released"}});
-        volumes.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        volumes
+            .patch_status(&name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
     }
     Ok(Action::await_change())
 }

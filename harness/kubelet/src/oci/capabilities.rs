@@ -35,7 +35,10 @@ pub(crate) fn available() -> Result<Capabilities, caps::errors::CapsError> {
     let bounding = caps::read(None, CapSet::Bounding)?;
     let permitted = caps::read(None, CapSet::Permitted)?;
     Ok(Capabilities(
-        bounding.intersection(&permitted).map(Capability::to_string).collect(),
+        bounding
+            .intersection(&permitted)
+            .map(Capability::to_string)
+            .collect(),
     ))
 }
 
@@ -46,7 +49,11 @@ impl FromIterator<String> for Capabilities {
 }
 
 /// Defaults, plus what is added, minus what is dropped; all of it for privileged containers.
-pub(super) fn wanted(requested: Option<&Requested>, privileged: bool, available: &Capabilities) -> Capabilities {
+pub(super) fn wanted(
+    requested: Option<&Requested>,
+    privileged: bool,
+    available: &Capabilities,
+) -> Capabilities {
     if privileged {
         return available.clone();
     }

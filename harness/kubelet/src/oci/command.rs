@@ -15,28 +15,41 @@ pub(crate) fn command(
     vars: &HashMap<&str, &str>,
 ) -> Result<Vec<String>, ConfigError> {
     let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
-        words.iter().flatten().map(|word| expand(word, vars)).collect()
+        words
+            .iter()
+            .flatten()
+            .map(|word| expand(word, vars))
+            .collect()
     };
     let command = expanded(&container.command);
     let args = expanded(&container.args);
-    let argv: Vec<String> = match (command.is_empty(), args.is_empty()) {
+    let words: Vec<String> = match (command.is_empty(), args.is_empty()) {
         (false, _) => command.into_iter().chain(args).collect(),
-        (true, false) => image.config.entrypoint.iter().cloned().chain(args).collect(),
+        (true, false) => image
+            .config
+            .entrypoint
+            .iter()
+            .cloned()
+            .chain(args)
+            .collect(),
         (true, true) => [&image.config.entrypoint[..], &image.config.cmd[..]].concat(),
     };
-    if argv.is_empty() {
+    if words.is_empty() {
         return Err(ConfigError("no command specified".to_owned()));
     }
-    Ok(argv)
+    Ok(words)
 }
 
 pub(crate) fn working_dir(container: &Container, image: &Image) -> String {
-    [container.working_dir.as_deref(), Some(image.config.working_dir.as_str())]
-        .into_iter()
-        .flatten()
-        .find(|dir| !dir.is_empty())
-        .unwrap_or("/")
-        .to_owned()
+    [
+        container.working_dir.as_deref(),
+        Some(image.config.working_dir.as_str()),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|dir| !dir.is_empty())
+    .unwrap_or("/")
+    .to_owned()
 }
 
 pub(crate) fn termination_message_path(container: &Container) -> &str {
@@ -49,7 +62,13 @@ pub(crate) fn termination_message_path(container: &Container) -> &str {
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The image's variables, and those that every process expects, unless the container sets them.
-pub(super) fn add_defaults(env: &mut Vec<(String, String)>, image: &Image, home: &str, hostname: &str, tty: bool) {
+pub(super) fn add_defaults(
+    env: &mut Vec<(String, String)>,
+    image: &Image,
+    home: &str,
+    hostname: &str,
+    tty: bool,
+) {
     let mut defaults: Vec<(String, String)> = image
         .config
         .env

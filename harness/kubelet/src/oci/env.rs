@@ -42,13 +42,12 @@ pub(super) fn expand(text: &str, vars: &HashMap<&str, &str>) -> String {
             out.push('$');
             rest = after;
         } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
-            match vars.get(name) {
-                Some(value) => out.push_str(value),
-                None => {
-                    out.push_str("$(");
-                    out.push_str(name);
-                    out.push(')');
-                }
+            if let Some(value) = vars.get(name) {
+                out.push_str(value);
+            } else {
+                out.push_str("$(");
+                out.push_str(name);
+                out.push(')');
             }
             rest = after;
         } else {
@@ -151,7 +150,10 @@ fn value_of(
             .chain(&env.0)
             .map(|(k, v)| (k.as_str(), v.as_str()))
             .collect();
-        return Ok(Some(expand(var.value.as_deref().unwrap_or_default(), &vars)));
+        return Ok(Some(expand(
+            var.value.as_deref().unwrap_or_default(),
+            &vars,
+        )));
     };
     from_source(pod, container, source, sources, facts)
 }
@@ -237,7 +239,9 @@ pub(crate) fn field_value(pod: &Pod, facts: &Facts, path: &str) -> Result<String
         "metadata.labels" => listed(pod.labels()),
         "metadata.annotations" => listed(pod.annotations()),
         "spec.nodeName" => facts.node_name.clone(),
-        "spec.serviceAccountName" => spec.and_then(|s| s.service_account_name.clone()).unwrap_or_default(),
+        "spec.serviceAccountName" => spec
+            .and_then(|s| s.service_account_name.clone())
+            .unwrap_or_default(),
         "status.hostIP" | "status.hostIPs" => facts.host_ip.clone(),
         "status.podIP" => facts.pod_ips.first().cloned().unwrap_or_default(),
         "status.podIPs" => facts.pod_ips.join(","),
@@ -272,7 +276,12 @@ pub(crate) fn resource_value(
             selector.container_name.as_deref().unwrap_or_default()
         )));
     };
-    let unsupported = || ConfigError(format!("unsupported container resource : {}", selector.resource));
+    let unsupported = || {
+        ConfigError(format!(
+            "unsupported container resource : {}",
+            selector.resource
+        ))
+    };
     let (list, name) = selector.resource.split_once('.').ok_or_else(unsupported)?;
     let resources = container.resources.clone().unwrap_or_default();
     let limit = resources.limits.as_ref().and_then(|l| l.get(name));
@@ -310,11 +319,18 @@ fn service_links(services: &[Service]) -> Vec<(String, String)> {
         let name = service.name_any().to_uppercase().replace('-', "_");
         links.push((format!("{name}_SERVICE_HOST"), ip.to_owned()));
         links.push((format!("{name}_SERVICE_PORT"), first.port.to_string()));
-        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+        let host = if ip.contains(':') {
+            format!("[{ip}]")
+        } else {
+            ip.to_owned()
+        };
         for (index, port) in spec.ports.iter().flatten().enumerate() {
             if let Some(port_name) = port.name.as_deref().filter(|n| !n.is_empty()) {
                 let port_name = port_name.to_uppercase().replace('-', "_");
-                links.push((format!("{name}_SERVICE_PORT_{port_name}"), port.port.to_string()));
+                links.push((
+                    format!("{name}_SERVICE_PORT_{port_name}"),
+                    port.port.to_string(),
+                ));
             }
             let protocol = port.protocol.as_deref().unwrap_or("TCP");
             let url = format!("{}://{host}:{}", protocol.to_lowercase(), port.port);

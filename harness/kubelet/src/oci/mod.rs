@@ -17,7 +17,9 @@ use trunkline_userland::Image;
 
 pub(crate) use capabilities::{Capabilities, available};
 pub(crate) use command::{command, termination_message_path, working_dir};
-pub(crate) use env::{EnvSources, Facts, container_env, expand_strict, field_value, resource_value};
+pub(crate) use env::{
+    EnvSources, Facts, container_env, expand_strict, field_value, resource_value,
+};
 pub(crate) use mounts::{Propagation, TTY_GROUP, VolumeMount, file_mount};
 pub(crate) use spec::{Linux, Mount, Namespace, ProcessSpec, Root, Spec};
 pub(crate) use user::Databases;

@@ -44,7 +44,13 @@ pub(super) fn base(privileged: bool, tty_group: bool) -> Vec<Mount> {
     let mut pts = special(
         "/dev/pts",
         "devpts",
-        &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+        &[
+            "nosuid",
+            "noexec",
+            "newinstance",
+            "ptmxmode=0666",
+            "mode=0620",
+        ],
     );
     if tty_group {
         pts.options.push(format!("gid={TTY_GROUP}"));
@@ -52,7 +58,11 @@ pub(super) fn base(privileged: bool, tty_group: bool) -> Vec<Mount> {
     let sys = if privileged { "rw" } else { "ro" };
     vec![
         special("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-        special("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        special(
+            "/dev",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
         pts,
         special("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         special("/sys", "sysfs", &["nosuid", "noexec", "nodev", sys]),

@@ -2,7 +2,7 @@
 //!
 //! `RuntimeDefault` refuses what the default profiles of container runtimes refuse, written as a list of refusals:
 //! it is a tenth of their lists of permissions, so runc compiles it in no time. A system call newer than this
-//! list is allowed here and refused there; `docs/fidelity.md` is the place to say so.
+//! list is allowed here and refused there.
 
 use k8s_openapi::api::core::v1::{Container, Pod, SeccompProfile};
 use serde_json::{Value, json};
@@ -14,9 +14,28 @@ const GUARDED: [(&str, &[&str]); 9] = [
     (
         "CAP_SYS_ADMIN",
         &[
-            "bpf", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount",
-            "mount_setattr", "move_mount", "open_tree", "perf_event_open", "pivot_root", "quotactl",
-            "quotactl_fd", "setdomainname", "sethostname", "setns", "swapoff", "swapon", "umount", "umount2",
+            "bpf",
+            "fanotify_init",
+            "fsconfig",
+            "fsmount",
+            "fsopen",
+            "fspick",
+            "lookup_dcookie",
+            "mount",
+            "mount_setattr",
+            "move_mount",
+            "open_tree",
+            "perf_event_open",
+            "pivot_root",
+            "quotactl",
+            "quotactl_fd",
+            "setdomainname",
+            "sethostname",
+            "setns",
+            "swapoff",
+            "swapon",
+            "umount",
+            "umount2",
             "unshare",
         ],
     ),
@@ -24,28 +43,66 @@ const GUARDED: [(&str, &[&str]); 9] = [
     ("CAP_SYS_BOOT", &["kexec_file_load", "kexec_load", "reboot"]),
     (
         "CAP_SYS_MODULE",
-        &["create_module", "delete_module", "finit_module", "init_module", "query_module"],
+        &[
+            "create_module",
+            "delete_module",
+            "finit_module",
+            "init_module",
+            "query_module",
+        ],
     ),
     ("CAP_SYS_PACCT", &["acct"]),
     (
         "CAP_SYS_PTRACE",
-        &["kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace"],
+        &[
+            "kcmp",
+            "pidfd_getfd",
+            "process_madvise",
+            "process_vm_readv",
+            "process_vm_writev",
+            "ptrace",
+        ],
     ),
     ("CAP_SYS_RAWIO", &["ioperm", "iopl"]),
-    ("CAP_SYS_TIME", &["clock_settime", "clock_settime64", "settimeofday", "stime"]),
+    (
+        "CAP_SYS_TIME",
+        &["clock_settime", "clock_settime64", "settimeofday", "stime"],
+    ),
     ("CAP_SYS_TTY_CONFIG", &["vhangup"]),
 ];
 
 /// Refused to everybody.
 const NEVER: [&str; 19] = [
-    "_sysctl", "add_key", "get_kernel_syms", "get_mempolicy", "io_uring_enter", "io_uring_register",
-    "io_uring_setup", "keyctl", "mbind", "migrate_pages", "move_pages", "nfsservctl", "request_key",
-    "set_mempolicy", "sysfs", "uselib", "userfaultfd", "ustat", "vm86",
+    "_sysctl",
+    "add_key",
+    "get_kernel_syms",
+    "get_mempolicy",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "keyctl",
+    "mbind",
+    "migrate_pages",
+    "move_pages",
+    "nfsservctl",
+    "request_key",
+    "set_mempolicy",
+    "sysfs",
+    "uselib",
+    "userfaultfd",
+    "ustat",
+    "vm86",
 ];
 
 /// New namespaces that `clone` could make: mount, cgroup, UTS, IPC, user, PID, network.
 const NAMESPACE_FLAGS: [u64; 7] = [
-    0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000,
+    0x0002_0000,
+    0x0200_0000,
+    0x0400_0000,
+    0x0800_0000,
+    0x1000_0000,
+    0x2000_0000,
+    0x4000_0000,
 ];
 
 const EPERM: u32 = 1;
@@ -60,13 +117,20 @@ pub(super) fn profile(
     if privileged {
         return Ok(None);
     }
-    let own = container.security_context.as_ref().and_then(|s| s.seccomp_profile.as_ref());
+    let own = container
+        .security_context
+        .as_ref()
+        .and_then(|s| s.seccomp_profile.as_ref());
     let pods = pod
         .spec
         .as_ref()
         .and_then(|s| s.security_context.as_ref())
         .and_then(|s| s.seccomp_profile.as_ref());
-    let Some(SeccompProfile { type_, localhost_profile }) = own.or(pods) else {
+    let Some(SeccompProfile {
+        type_,
+        localhost_profile,
+    }) = own.or(pods)
+    else {
         return Ok(None);
     };
     match type_.as_str() {
@@ -90,7 +154,11 @@ fn granted(container: &Container) -> Vec<String> {
         .into_iter()
         .map(|name| {
             let name = name.to_uppercase();
-            if name == "ALL" || name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
+            if name == "ALL" || name.starts_with("CAP_") {
+                name
+            } else {
+                format!("CAP_{name}")
+            }
         })
         .collect()
 }

@@ -1,4 +1,5 @@
 //! Whole configurations from pods, and the pieces with many cases.
+#![allow(clippy::needless_pass_by_value)] // literals read best by value
 
 use std::path::{Path, PathBuf};
 
@@ -87,7 +88,11 @@ fn the_fosdem_pod() {
         },
     }));
     let mut spec = spec_of(&pod, &image()).unwrap();
-    let seccomp = spec.linux.seccomp.take().expect("RuntimeDefault is a real profile");
+    let seccomp = spec
+        .linux
+        .seccomp
+        .take()
+        .expect("RuntimeDefault is a real profile");
     insta::assert_json_snapshot!("fosdem_pod", spec);
     insta::assert_json_snapshot!("runtime_default", seccomp);
 }
@@ -133,7 +138,11 @@ fn users(
 #[case(json!({}), "", "container has runAsNonRoot and image will run as root")]
 #[case(json!({}), "0", "container has runAsNonRoot and image will run as root")]
 #[case(json!({}), "web", "container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root")]
-fn non_root_is_verified(#[case] mut security: serde_json::Value, #[case] image_user: &str, #[case] start: &str) {
+fn non_root_is_verified(
+    #[case] mut security: serde_json::Value,
+    #[case] image_user: &str,
+    #[case] start: &str,
+) {
     let mut image = image();
     image.config.user = image_user.to_owned();
     security["runAsNonRoot"] = json!(true);
@@ -158,7 +167,10 @@ fn supplemental_groups_add_up() {
 #[case(json!({"drop": ["ALL"], "add": ["NET_RAW"]}), &["CAP_NET_RAW"])]
 #[case(json!({"add": ["NET_ADMIN", "SYS_TIME"]}), &["CAP_CHOWN", "CAP_KILL", "CAP_NET_ADMIN", "CAP_NET_RAW"])]
 #[case(json!({"add": ["ALL"], "drop": ["CAP_KILL"]}), &["CAP_CHOWN", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"])]
-fn capabilities_stay_within_what_we_have(#[case] wanted: serde_json::Value, #[case] expected: &[&str]) {
+fn capabilities_stay_within_what_we_have(
+    #[case] wanted: serde_json::Value,
+    #[case] expected: &[&str],
+) {
     let pod = pod(json!({"name": "c", "securityContext": {"capabilities": wanted}}));
     let process = spec_of(&pod, &image()).unwrap().process;
     assert_eq!(process.capabilities.effective, expected);
@@ -208,7 +220,13 @@ fn environment_from_everywhere() {
         secrets: [("db".to_owned(), Some(db)), ("none".to_owned(), None)].into(),
         services: vec![service],
     };
-    let env = container_env(&pod, &pod.spec.as_ref().unwrap().containers[0], &sources, &facts()).unwrap();
+    let env = container_env(
+        &pod,
+        &pod.spec.as_ref().unwrap().containers[0],
+        &sources,
+        &facts(),
+    )
+    .unwrap();
     let lines: Vec<_> = env.iter().map(|(k, v)| format!("{k}={v}")).collect();
     insta::assert_json_snapshot!("environment", lines);
 }
@@ -224,6 +242,12 @@ fn missing_sources_are_named(#[case] source: serde_json::Value, #[case] message:
         config_maps: [("settings".to_owned(), Some(ConfigMap::default()))].into(),
         ..EnvSources::default()
     };
-    let error = container_env(&pod, &pod.spec.as_ref().unwrap().containers[0], &sources, &facts()).unwrap_err();
+    let error = container_env(
+        &pod,
+        &pod.spec.as_ref().unwrap().containers[0],
+        &sources,
+        &facts(),
+    )
+    .unwrap_err();
     assert_eq!(error.to_string(), message);
 }

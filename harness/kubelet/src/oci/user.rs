@@ -44,7 +44,9 @@ impl Databases {
     }
 
     fn group(&self, wanted: &Name) -> Option<u32> {
-        self.groups().find(|(name, gid, _)| wanted.matches(name, *gid)).map(|(_, gid, _)| gid)
+        self.groups()
+            .find(|(name, gid, _)| wanted.matches(name, *gid))
+            .map(|(_, gid, _)| gid)
     }
 
     fn memberships(&self, user: &str) -> impl Iterator<Item = u32> {
@@ -65,7 +67,11 @@ impl Databases {
 
 /// Links inside an image must not lead out of it.
 fn read_inside(rootfs: &Path, path: &str) -> std::io::Result<String> {
-    let root = rustix::fs::open(rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let root = rustix::fs::open(
+        rootfs,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let fd = openat2(
         root,
         path,
@@ -92,7 +98,8 @@ enum Name {
 
 impl Name {
     fn parse(text: &str) -> Self {
-        text.parse().map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
+        text.parse()
+            .map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
     }
 
     fn matches(&self, name: &str, number: u32) -> bool {
@@ -116,7 +123,11 @@ pub(super) fn resolve(
     image: &Image,
     databases: &Databases,
 ) -> Result<User, ConfigError> {
-    let pod_security = pod.spec.as_ref().and_then(|s| s.security_context.clone()).unwrap_or_default();
+    let pod_security = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.security_context.clone())
+        .unwrap_or_default();
     let security = container.security_context.clone().unwrap_or_default();
     let run_as_user = security.run_as_user.or(pod_security.run_as_user);
     let run_as_group = security.run_as_group.or(pod_security.run_as_group);
@@ -139,17 +150,23 @@ pub(super) fn resolve(
         (Some(account), _) => account.uid,
         (None, Name::Number(uid)) => uid,
         (None, Name::Text(name)) => {
-            return Err(ConfigError(format!("unable to find user {name}: no matching entries in passwd file")));
+            return Err(ConfigError(format!(
+                "unable to find user {name}: no matching entries in passwd file"
+            )));
         }
     };
     let gid = match (run_as_group, run_as_user, image_group) {
         (Some(gid), _, _) => id(gid)?,
-        (None, None, Some(group)) => match (databases.group(&Name::parse(group)), Name::parse(group)) {
-            (Some(gid), _) | (None, Name::Number(gid)) => gid,
-            (None, Name::Text(name)) => {
-                return Err(ConfigError(format!("unable to find group {name}: no matching entries in group file")));
+        (None, None, Some(group)) => {
+            match (databases.group(&Name::parse(group)), Name::parse(group)) {
+                (Some(gid), _) | (None, Name::Number(gid)) => gid,
+                (None, Name::Text(name)) => {
+                    return Err(ConfigError(format!(
+                        "unable to find group {name}: no matching entries in group file"
+                    )));
+                }
             }
-        },
+        }
         _ => account.as_ref().map_or(0, |a| a.gid),
     };
 
@@ -157,7 +174,12 @@ pub(super) fn resolve(
     if let Some(account) = &account {
         groups.extend(databases.memberships(&account.name));
     }
-    for gid in pod_security.supplemental_groups.iter().flatten().chain(pod_security.fs_group.iter()) {
+    for gid in pod_security
+        .supplemental_groups
+        .iter()
+        .flatten()
+        .chain(pod_security.fs_group.iter())
+    {
         groups.push(id(*gid)?);
     }
     groups.sort_unstable();

@@ -9,7 +9,11 @@ use kube::{Api, Client, ResourceExt};
 use crate::oci::{ConfigError, EnvSources};
 
 /// Objects that the container's environment refers to.
-pub(super) async fn env_sources(client: &Client, pod: &Pod, container: &Container) -> Result<EnvSources, ConfigError> {
+pub(super) async fn env_sources(
+    client: &Client,
+    pod: &Pod,
+    container: &Container,
+) -> Result<EnvSources, ConfigError> {
     let namespace = pod.namespace().unwrap_or_default();
     let mut sources = EnvSources::default();
     let (maps, secrets) = names(container);
@@ -37,7 +41,12 @@ fn names(container: &Container) -> (BTreeSet<String>, BTreeSet<String>) {
         maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
         secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));
     }
-    for source in container.env.iter().flatten().filter_map(|e| e.value_from.as_ref()) {
+    for source in container
+        .env
+        .iter()
+        .flatten()
+        .filter_map(|e| e.value_from.as_ref())
+    {
         maps.extend(source.config_map_key_ref.iter().map(|r| r.name.clone()));
         secrets.extend(source.secret_key_ref.iter().map(|r| r.name.clone()));
     }
@@ -45,14 +54,22 @@ fn names(container: &Container) -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 /// The API's own service goes to everybody, those of the namespace to pods that want links.
-async fn services(client: &Client, pod: &Pod, namespace: &str) -> Result<Vec<Service>, ConfigError> {
+async fn services(
+    client: &Client,
+    pod: &Pod,
+    namespace: &str,
+) -> Result<Vec<Service>, ConfigError> {
     const MASTER: &str = "kubernetes";
     const MASTER_NAMESPACE: &str = "default";
     let links = pod.spec.as_ref().and_then(|s| s.enable_service_links) != Some(false);
     let mut found = Vec::new();
     if links {
         let api: Api<Service> = Api::namespaced(client.clone(), namespace);
-        found = api.list(&ListParams::default()).await.map_err(|e| failed(&e))?.items;
+        found = api
+            .list(&ListParams::default())
+            .await
+            .map_err(|e| failed(&e))?
+            .items;
     }
     if !found.iter().any(|s| s.name_any() == MASTER) {
         let api: Api<Service> = Api::namespaced(client.clone(), MASTER_NAMESPACE);

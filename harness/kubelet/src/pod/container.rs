@@ -106,13 +106,19 @@ impl Slot {
     /// What the API server may reach of it.
     pub(super) fn entry(&self) -> ContainerEntry {
         ContainerEntry {
-            running: self.run.as_ref().filter(|r| r.finished.is_none()).and_then(|r| r.running.clone()),
+            running: self
+                .run
+                .as_ref()
+                .filter(|r| r.finished.is_none())
+                .and_then(|r| r.running.clone()),
             log: self.run.as_ref().map(|r| Arc::clone(&r.log)),
             previous_log: self.last_log.clone(),
             waiting: self.waiting.as_ref().map(|w| match &w.message {
                 Some(message) if w.reason.ends_with("Error") || w.reason.ends_with("BackOff") => {
                     match w.reason {
-                        "ErrImagePull" | "ImagePullBackOff" => "trying and failing to pull image".to_owned(),
+                        "ErrImagePull" | "ImagePullBackOff" => {
+                            "trying and failing to pull image".to_owned()
+                        }
                         _ => format!("{}: {message}", w.reason),
                     }
                 }
@@ -122,7 +128,11 @@ impl Slot {
     }
 
     pub(super) fn view(&self) -> SlotView<'_> {
-        let finished = self.run.as_ref().and_then(|r| r.finished.as_ref()).map(|f| &f.state);
+        let finished = self
+            .run
+            .as_ref()
+            .and_then(|r| r.finished.as_ref())
+            .map(|f| &f.state);
         let state = match (&self.waiting, &self.run, finished) {
             (Some(waiting), _, _) => StateView::Waiting {
                 reason: Some(waiting.reason),

@@ -28,8 +28,13 @@ pub(super) async fn run(handler: &LifecycleHandler, target: &Target) -> Result<(
         return http_get(target, get, LONGEST_REQUEST).await;
     }
     if let Some(pause) = &handler.sleep {
-        sleep(Duration::from_secs(u64::try_from(pause.seconds).unwrap_or(0))).await;
+        sleep(Duration::from_secs(
+            u64::try_from(pause.seconds).unwrap_or(0),
+        ))
+        .await;
         return Ok(());
     }
-    Err(format!("invalid handler: container {container:?} names no exec, httpGet or sleep"))
+    Err(format!(
+        "invalid handler: container {container:?} names no exec, httpGet or sleep"
+    ))
 }

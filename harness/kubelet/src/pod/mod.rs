@@ -3,13 +3,17 @@
 mod config;
 mod container;
 mod context;
+mod exit;
 mod hooks;
+mod image;
 mod policy;
+mod prepare;
 mod qos;
 mod start;
 mod status;
 mod stop;
 mod termination;
+mod text;
 mod worker;
 mod writer;
 

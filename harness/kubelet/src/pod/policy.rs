@@ -73,18 +73,23 @@ pub(super) fn is_reference(text: &str) -> bool {
     let tag_ok = tag.is_none_or(|tag| {
         (1..=128).contains(&tag.len())
             && !tag.starts_with(['.', '-'])
-            && tag.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+            && tag
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
     });
     let digest_ok = digest.is_none_or(|digest| {
-        digest
-            .split_once(':')
-            .is_some_and(|(algorithm, hex)| !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+        digest.split_once(':').is_some_and(|(algorithm, hex)| {
+            !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
+        })
     });
     let mut parts = name.split('/').collect::<Vec<_>>();
     // a registry's host may have a port and upper-case letters
     if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
         let host = parts.remove(0);
-        if !host.chars().all(|c| c.is_ascii_alphanumeric() || ".:-[]".contains(c)) {
+        if !host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".:-[]".contains(c))
+        {
             return false;
         }
     }

@@ -11,7 +11,11 @@ pub(crate) fn qos_class(pod: &Pod) -> &'static str {
     };
     let mut any = false;
     let mut guaranteed = true;
-    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+    for container in spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+    {
         let resources = container.resources.clone().unwrap_or_default();
         for name in ["cpu", "memory"] {
             let value = |list: &Option<std::collections::BTreeMap<_, _>>| {
@@ -44,7 +48,9 @@ mod tests {
     #[case(json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed")]
     #[case(json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}), "Burstable")]
     fn classes(#[case] resources: Value, #[case] class: &str) {
-        let pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "c", "resources": resources}]}}));
+        let pod = serde_json::from_value(
+            json!({"spec": {"containers": [{"name": "c", "resources": resources}]}}),
+        );
         assert_eq!(super::qos_class(&pod.unwrap()), class);
     }
 }

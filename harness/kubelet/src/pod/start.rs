@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ContainerStateTerminated;
 use tokio::time::Instant;
 use trunkline_userland::Image;
 
 use super::config::env_sources;
-use super::container::{ID_PREFIX, Run};
+use super::container::Run;
 use super::hooks;
-use super::policy::{Pull, is_reference};
+use super::text::{go_duration, image_id};
 use super::worker::{Interrupted, Message, Worker};
 use crate::connector::{Input, Running};
 use crate::events::Severity;
 use crate::logs::{LogBuffer, Source};
 use crate::oci::{
-    ConfigError, Databases, Inputs, Mount, Spec, configure, container_env, file_mount, termination_message_path,
+    ConfigError, Databases, Inputs, Mount, Spec, configure, container_env, file_mount,
+    termination_message_path,
 };
 use crate::probe::{Probes, Target};
 use crate::refs::{long_name, new_id};
@@ -43,7 +43,12 @@ impl Worker {
         let (bundle, spec) = match self.configure(index, &id, &image).await {
             Ok(made) => made,
             Err(error) => {
-                self.container_event(index, Severity::Warning, "Failed", format!("Error: {error}"));
+                self.container_event(
+                    index,
+                    Severity::Warning,
+                    "Failed",
+                    format!("Error: {error}"),
+                );
                 let slot = &mut self.slots[index];
                 slot.wait("CreateContainerConfigError", Some(error.to_string()));
                 let retry = Instant::now() + CONFIG_RETRY;
@@ -53,23 +58,43 @@ impl Worker {
             }
         };
         let name = self.slots[index].spec.name.clone();
-        self.container_event(index, Severity::Normal, "Created", format!("Created container: {name}"));
+        self.container_event(
+            index,
+            Severity::Normal,
+            "Created",
+            format!("Created container: {name}"),
+        );
         self.retire(index);
         match self.launch(index, bundle, spec, &image).await {
             Ok(run) => {
                 let slot = &mut self.slots[index];
                 slot.waiting = None;
                 slot.run = Some(run);
-                self.container_event(index, Severity::Normal, "Started", format!("Started container {name}"));
+                self.container_event(
+                    index,
+                    Severity::Normal,
+                    "Started",
+                    format!("Started container {name}"),
+                );
                 self.started(index).await
             }
             Err(error) => {
                 let message = format!(
                     "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: {error}: unknown"
                 );
-                self.container_event(index, Severity::Warning, "Failed", format!("Error: {message}"));
+                self.container_event(
+                    index,
+                    Severity::Warning,
+                    "Failed",
+                    format!("Error: {message}"),
+                );
                 let slot = &mut self.slots[index];
-                slot.run = Some(Run::stillborn(id, image.reference.clone(), image_id(&image), message.clone()));
+                slot.run = Some(Run::stillborn(
+                    id,
+                    image.reference.clone(),
+                    image_id(&image),
+                    message.clone(),
+                ));
                 slot.wait("RunContainerError", Some(message));
                 self.wake_at(Instant::now());
                 Ok(())
@@ -86,7 +111,12 @@ impl Worker {
             return true;
         }
         slot.retry_at = None;
-        let Some(ended) = slot.run.as_ref().and_then(|r| r.finished.as_ref()).map(|f| f.at) else {
+        let Some(ended) = slot
+            .run
+            .as_ref()
+            .and_then(|r| r.finished.as_ref())
+            .map(|f| f.at)
+        else {
             return false;
         };
         // a retry for another reason, of which the crash is long past
@@ -119,117 +149,24 @@ impl Worker {
         true
     }
 
-    /// The container's image, or None if it cannot be had now.
-    async fn image(&mut self, index: usize) -> Result<Option<Image>, Interrupted> {
-        let reference = self.slots[index].spec.image.clone().unwrap_or_default();
-        if !is_reference(&reference) {
-            let message = format!(
-                "Failed to apply default image tag {reference:?}: couldn't parse image name {reference:?}: invalid reference format"
-            );
-            self.refuse_image(index, "InvalidImageName", "InspectFailed", &message, message.clone());
-            return Ok(None);
-        }
-        let policy = Pull::of(&self.slots[index].spec);
-        let images = Arc::clone(&self.node.shared.images);
-        if policy != Pull::Always {
-            if let Some(image) = self.unless_ending(images.present(&reference)).await? {
-                self.container_event(
-                    index,
-                    Severity::Normal,
-                    "Pulled",
-                    format!("Container image {reference:?} already present on machine"),
-                );
-                self.have_image(index);
-                return Ok(Some(image));
-            }
-        }
-        if policy == Pull::Never {
-            let message = format!("Container image {reference:?} is not present with pull policy of Never");
-            self.refuse_image(index, "ErrImageNeverPull", "ErrImageNeverPull", &message, message.clone());
-            let retry = Instant::now() + CONFIG_RETRY;
-            self.slots[index].retry_at = Some(retry);
-            self.wake_at(retry);
-            return Ok(None);
-        }
-        if self.must_not_pull(index, &reference) {
-            return Ok(None);
-        }
-        self.container_event(index, Severity::Normal, "Pulling", format!("Pulling image {reference:?}"));
-        self.publish().await;
-        let begun = Instant::now();
-        match self.unless_ending(images.provide(&reference)).await? {
-            Ok(image) => {
-                let took = go_duration(begun.elapsed());
-                self.container_event(
-                    index,
-                    Severity::Normal,
-                    "Pulled",
-                    format!("Successfully pulled image {reference:?} in {took} ({took} including waiting)"),
-                );
-                self.have_image(index);
-                Ok(Some(image))
-            }
-            Err(error) => {
-                let text = error.to_string();
-                self.refuse_image(
-                    index,
-                    "ErrImagePull",
-                    "Failed",
-                    &format!("Failed to pull image {reference:?}: {text}"),
-                    text.clone(),
-                );
-                let now = Instant::now();
-                let slot = &mut self.slots[index];
-                slot.pull.attempt(now);
-                slot.pull_failure = Some((now, text));
-                self.wake_at(now + Duration::from_secs(1));
-                Ok(None)
-            }
-        }
-    }
-
-    fn have_image(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        slot.pull.reset();
-        slot.pull_failure = None;
-    }
-
-    fn refuse_image(&mut self, index: usize, reason: &'static str, event: &'static str, text: &str, message: String) {
-        let new = !matches!(&self.slots[index].waiting, Some(w) if w.reason == reason && w.message.as_ref() == Some(&message));
-        self.slots[index].wait(reason, Some(message));
-        if new || reason == "ErrImagePull" {
-            self.container_event(index, Severity::Warning, event, text);
-            self.container_event(index, Severity::Warning, "Failed", format!("Error: {reason}"));
-        }
-    }
-
-    fn must_not_pull(&mut self, index: usize, reference: &str) -> bool {
-        let now = Instant::now();
-        let slot = &mut self.slots[index];
-        let Some((failed, text)) = slot.pull_failure.clone() else {
-            return false;
-        };
-        let Some((until, _)) = slot.pull.wait_until(failed, now) else {
-            return false;
-        };
-        let new = !matches!(&slot.waiting, Some(w) if w.reason == "ImagePullBackOff");
-        let message = format!("Back-off pulling image {reference:?}");
-        slot.wait("ImagePullBackOff", Some(format!("{message}: ErrImagePull: {text}")));
-        if new {
-            self.container_event(index, Severity::Normal, "BackOff", message);
-            self.container_event(index, Severity::Warning, "Failed", "Error: ImagePullBackOff");
-        }
-        self.wake_at(until);
-        true
-    }
-
-    async fn configure(&self, index: usize, id: &str, image: &Image) -> Result<(Bundle, Spec), ConfigError> {
+    async fn configure(
+        &self,
+        index: usize,
+        id: &str,
+        image: &Image,
+    ) -> Result<(Bundle, Spec), ConfigError> {
         let shared = &self.node.shared;
         let container = &self.slots[index].spec;
         let (Some(connected), Some(volumes)) = (&self.connected, &self.volumes) else {
             return Err(ConfigError("the pod's sandbox is not ready".to_owned()));
         };
-        if self.pod.spec.as_ref().and_then(|s| s.share_process_namespace) == Some(true) {
+        if self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|s| s.share_process_namespace)
+            == Some(true)
+        {
             return Err(ConfigError(
                 "shareProcessNamespace is not supported by this kubelet".to_owned(),
             ));
@@ -237,7 +174,8 @@ impl Worker {
         let sources = env_sources(&shared.client, &self.pod, container).await?;
         let env = container_env(&self.pod, container, &sources, &self.facts())?;
         let failed = |error: RuntimeError| ConfigError(error.to_string());
-        let bundle = Bundle::create(&shared.state.join("containers"), id, &image.layers).map_err(failed)?;
+        let bundle =
+            Bundle::create(&shared.state.join("containers"), id, &image.layers).map_err(failed)?;
         let message = bundle.termination_message();
         std::fs::write(&message, "").map_err(|e| ConfigError(e.to_string()))?;
         make_world_writable(&message).map_err(|e| ConfigError(e.to_string()))?;
@@ -245,7 +183,11 @@ impl Worker {
         let volumes = volumes.mounts(container, &env)?;
         let taken: Vec<&Path> = volumes.iter().map(|m| m.destination.as_path()).collect();
         let mut mounts = connected.sandbox.mounts(&taken);
-        mounts.push(file_mount(&message, termination_message_path(container), false));
+        mounts.push(file_mount(
+            &message,
+            termination_message_path(container),
+            false,
+        ));
         mounts.extend(volumes);
         mounts.extend(shared.agent.as_deref().map(agent));
         let spec = configure(Inputs {
@@ -275,7 +217,13 @@ impl Worker {
         }
     }
 
-    async fn launch(&self, index: usize, bundle: Bundle, spec: Spec, image: &Image) -> Result<Run, RuntimeError> {
+    async fn launch(
+        &self,
+        index: usize,
+        bundle: Bundle,
+        spec: Spec,
+        image: &Image,
+    ) -> Result<Run, RuntimeError> {
         let shared = &self.node.shared;
         let container = &self.slots[index].spec;
         let log = LogBuffer::new();
@@ -369,15 +317,28 @@ impl Worker {
 
     /// The hook, then the probes.
     async fn started(&mut self, index: usize) -> Result<(), Interrupted> {
-        let Some(target) = self.slots[index].run.as_ref().and_then(|r| r.target.clone()) else {
+        let Some(target) = self.slots[index]
+            .run
+            .as_ref()
+            .and_then(|r| r.target.clone())
+        else {
             return Ok(());
         };
-        let hook = target.container.lifecycle.as_ref().and_then(|l| l.post_start.clone());
+        let hook = target
+            .container
+            .lifecycle
+            .as_ref()
+            .and_then(|l| l.post_start.clone());
         if let Some(hook) = hook {
             // until then the API sees the container as waiting
             if let Err(error) = self.unless_ending(hooks::run(&hook, &target)).await? {
                 tracing::debug!(error, "postStart");
-                self.container_event(index, Severity::Warning, "FailedPostStartHook", format!("PostStartHook failed: {error}"));
+                self.container_event(
+                    index,
+                    Severity::Warning,
+                    "FailedPostStartHook",
+                    format!("PostStartHook failed: {error}"),
+                );
                 let grace = self.grace();
                 self.stop(index, grace, Some("FailedPostStartHook".to_owned()));
                 return Ok(());
@@ -397,86 +358,14 @@ impl Worker {
         }
         Ok(())
     }
-
-    /// A container's process has ended.
-    pub(super) async fn exited(&mut self, container: &str, exit: crate::runtime::Exit) {
-        let Some(index) = self.index_of(container) else {
-            return;
-        };
-        let runc = self.node.shared.runc.clone();
-        let slot = &mut self.slots[index];
-        let spec = slot.spec.clone();
-        let Some(run) = slot.run.as_mut() else { return };
-        run.probes = None;
-        run.stopping = None;
-        run.running = None;
-        run.ready = false;
-        run.log.close();
-        // the kernel closes them with the container's last process
-        let _ = tokio::time::timeout(Duration::from_secs(1), run.log.drained()).await;
-        let message = run
-            .bundle
-            .as_ref()
-            .and_then(|b| super::termination::message(&spec, &b.termination_message(), &run.log, exit.code));
-        run.finished = Some(super::container::Finished {
-            state: ContainerStateTerminated {
-                container_id: Some(format!("{ID_PREFIX}{container}")),
-                exit_code: exit.code,
-                reason: Some(if exit.code == 0 { "Completed" } else { "Error" }.to_owned()),
-                message,
-                started_at: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(run.begun)),
-                finished_at: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(exit.at)),
-                signal: None,
-            },
-            at: Instant::now(),
-        });
-        if let Some(bundle) = run.bundle.take() {
-            if let Err(error) = runc.delete(bundle.id()).await {
-                tracing::warn!(%error, container, "container not deleted");
-            }
-        }
-    }
 }
 
 fn agent(source: &Path) -> Mount {
     file_mount(source, AGENT, true)
 }
 
-fn image_id(image: &Image) -> String {
-    let name = image.reference.split('@').next().unwrap_or_default();
-    let slash = name.rfind('/').map_or(0, |i| i + 1);
-    let repository = name[slash..].find(':').map_or(name, |colon| &name[..slash + colon]);
-    format!("{repository}@{}", image.digest)
-}
-
 fn make_world_writable(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
 
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
-}
-
-/// `10s`, `1m20s`, `5m0s`, `12ms`, as Go prints durations.
-fn go_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    if seconds == 0 {
-        return format!("{}ms", duration.as_millis());
-    }
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m{s}s"),
-        (h, m, s) => format!("{h}h{m}m{s}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    #[test]
-    fn durations_as_go_prints_them() {
-        for (seconds, text) in [(10, "10s"), (80, "1m20s"), (300, "5m0s"), (3600, "1h0m0s")] {
-            assert_eq!(super::go_duration(Duration::from_secs(seconds)), text);
-        }
-        assert_eq!(super::go_duration(Duration::from_millis(12)), "12ms");
-    }
 }

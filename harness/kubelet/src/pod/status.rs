@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus, VolumeMountStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+    VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::net::IpAddr;
@@ -93,7 +94,9 @@ pub(crate) fn phase(view: &View<'_>) -> Phase {
         match slot.kind {
             Kind::Init if failed && restart == Restart::Never => return Phase::Failed,
             Kind::Init if !slot.ready && !view.stopped => return Phase::Pending,
-            Kind::Sidecar if !slot.started && !mains_begun(view) && !view.stopped => return Phase::Pending,
+            Kind::Sidecar if !slot.started && !mains_begun(view) && !view.stopped => {
+                return Phase::Pending;
+            }
             _ => {}
         }
     }
@@ -151,7 +154,11 @@ pub(crate) fn pod_status(view: &View<'_>) -> PodStatus {
     let init = statuses(false);
     PodStatus {
         phase: Some(phase.as_str().to_owned()),
-        conditions: Some(conditions(view, phase, previous.conditions.as_deref().unwrap_or_default())),
+        conditions: Some(conditions(
+            view,
+            phase,
+            previous.conditions.as_deref().unwrap_or_default(),
+        )),
         container_statuses: Some(statuses(true)),
         init_container_statuses: (!init.is_empty()).then_some(init),
         host_ip: Some(view.host_ip.to_string()),
@@ -165,10 +172,15 @@ pub(crate) fn pod_status(view: &View<'_>) -> PodStatus {
                 .map(|ip| PodIP { ip: ip.to_string() })
                 .collect()
         }),
-        qos_class: previous.qos_class.or_else(|| Some(qos_class(view.pod).to_owned())),
+        qos_class: previous
+            .qos_class
+            .or_else(|| Some(qos_class(view.pod).to_owned())),
         start_time: Some(Time(view.start_time)),
         observed_generation: view.pod.metadata.generation,
-        reason: view.failure.as_ref().map(|(reason, _)| (*reason).to_owned()),
+        reason: view
+            .failure
+            .as_ref()
+            .map(|(reason, _)| (*reason).to_owned()),
         message: view.failure.as_ref().map(|(_, message)| message.clone()),
         ..PodStatus::default()
     }
@@ -180,7 +192,11 @@ fn container_status(slot: &SlotView<'_>, initializing: bool) -> ContainerStatus 
             waiting: Some(ContainerStateWaiting {
                 reason: Some(
                     reason
-                        .unwrap_or(if initializing { "PodInitializing" } else { "ContainerCreating" })
+                        .unwrap_or(if initializing {
+                            "PodInitializing"
+                        } else {
+                            "ContainerCreating"
+                        })
                         .to_owned(),
                 ),
                 message: message.map(str::to_owned),
@@ -216,7 +232,10 @@ fn container_status(slot: &SlotView<'_>, initializing: bool) -> ContainerStatus 
         ready: slot.ready,
         started: Some(slot.started),
         restart_count: slot.restarts,
-        allocated_resources: resources.requests.clone().filter(|_| slot.container_id.is_some()),
+        allocated_resources: resources
+            .requests
+            .clone()
+            .filter(|_| slot.container_id.is_some()),
         resources: slot.container_id.is_some().then_some(resources),
         volume_mounts: slot.spec.volume_mounts.as_ref().map(|mounts| {
             mounts
@@ -329,7 +348,10 @@ fn initialized(view: &View<'_>, phase: Phase) -> Verdict {
     Verdict::no(
         "Initialized",
         "ContainersNotInitialized",
-        Some(format!("containers with incomplete status: [{}]", names.join(" "))),
+        Some(format!(
+            "containers with incomplete status: [{}]",
+            names.join(" ")
+        )),
     )
 }
 
@@ -358,12 +380,18 @@ fn ready(view: &View<'_>, phase: Phase, before: &[PodCondition]) -> Verdict {
     if !containers.holds {
         return containers;
     }
-    let gates = view.pod.spec.iter().flat_map(|s| s.readiness_gates.iter().flatten());
+    let gates = view
+        .pod
+        .spec
+        .iter()
+        .flat_map(|s| s.readiness_gates.iter().flatten());
     let mut closed = Vec::new();
     for gate in gates {
         let name = &gate.condition_type;
         match before.iter().find(|c| c.type_ == *name) {
-            None => closed.push(format!("corresponding condition of pod readiness gate {name:?} does not exist.")),
+            None => closed.push(format!(
+                "corresponding condition of pod readiness gate {name:?} does not exist."
+            )),
             Some(c) if c.status != "True" => closed.push(format!(
                 "the status of pod readiness gate {name:?} is not \"True\", but {}",
                 c.status

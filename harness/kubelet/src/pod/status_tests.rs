@@ -21,8 +21,16 @@ fn ended(code: i32) -> ContainerStateTerminated {
 
 /// A container in a state named by one letter: `w`aiting, `b`acking off after a failure, `r`unning, `R`eady,
 /// `0` ended well, `1` ended badly.
-fn slot<'a>(spec: &'a Container, kind: Kind, state: char, ends: &'a [ContainerStateTerminated; 2]) -> SlotView<'a> {
-    let waiting = |reason| StateView::Waiting { reason, message: None };
+fn slot<'a>(
+    spec: &'a Container,
+    kind: Kind,
+    state: char,
+    ends: &'a [ContainerStateTerminated; 2],
+) -> SlotView<'a> {
+    let waiting = |reason| StateView::Waiting {
+        reason,
+        message: None,
+    };
     let (state_view, last, ready) = match state {
         'b' => (waiting(Some("CrashLoopBackOff")), Some(&ends[1]), false),
         'r' => (StateView::Running(Timestamp::UNIX_EPOCH), None, false),
@@ -45,7 +53,13 @@ fn slot<'a>(spec: &'a Container, kind: Kind, state: char, ends: &'a [ContainerSt
     }
 }
 
-fn with_view<T>(restart: &str, init: &str, main: &str, stopped: bool, f: impl FnOnce(&View<'_>) -> T) -> T {
+fn with_view<T>(
+    restart: &str,
+    init: &str,
+    main: &str,
+    stopped: bool,
+    f: impl FnOnce(&View<'_>) -> T,
+) -> T {
     let pod = pod(restart);
     let ends = [ended(0), ended(1)];
     let containers: Vec<Container> = (0..init.len() + main.len())
@@ -55,7 +69,10 @@ fn with_view<T>(restart: &str, init: &str, main: &str, stopped: bool, f: impl Fn
             ..Container::default()
         })
         .collect();
-    let kinds = init.chars().map(|c| (Kind::Init, c)).chain(main.chars().map(|c| (Kind::Main, c)));
+    let kinds = init
+        .chars()
+        .map(|c| (Kind::Init, c))
+        .chain(main.chars().map(|c| (Kind::Main, c)));
     let slots = containers
         .iter()
         .zip(kinds)
@@ -102,9 +119,21 @@ fn deleted_pods_end(#[case] main: &str, #[case] expected: Phase) {
 }
 
 #[rstest]
-#[case("", "R", "PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled")]
-#[case("", "Rr", "PodReadyToStartContainers Initialized !Ready(ContainersNotReady: containers with unready status: [c1]) !ContainersReady(ContainersNotReady: containers with unready status: [c1]) PodScheduled")]
-#[case("r", "w", "PodReadyToStartContainers !Initialized(ContainersNotInitialized: containers with incomplete status: [c0]) !Ready(ContainersNotReady: containers with unready status: [c1]) !ContainersReady(ContainersNotReady: containers with unready status: [c1]) PodScheduled")]
+#[case(
+    "",
+    "R",
+    "PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled"
+)]
+#[case(
+    "",
+    "Rr",
+    "PodReadyToStartContainers Initialized !Ready(ContainersNotReady: containers with unready status: [c1]) !ContainersReady(ContainersNotReady: containers with unready status: [c1]) PodScheduled"
+)]
+#[case(
+    "r",
+    "w",
+    "PodReadyToStartContainers !Initialized(ContainersNotInitialized: containers with incomplete status: [c0]) !Ready(ContainersNotReady: containers with unready status: [c1]) !ContainersReady(ContainersNotReady: containers with unready status: [c1]) PodScheduled"
+)]
 fn condition_texts(#[case] init: &str, #[case] main: &str, #[case] expected: &str) {
     let status = with_view("Always", init, main, false, pod_status);
     let text: Vec<_> = status

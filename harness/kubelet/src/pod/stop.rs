@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, Preconditions};
 use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Preconditions};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,7 +27,11 @@ impl Worker {
             return Duration::ZERO;
         }
         let meta = self.pod.metadata.deletion_grace_period_seconds;
-        let spec = self.pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
+        let spec = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|s| s.termination_grace_period_seconds);
         let seconds = meta.or(spec).and_then(|s| u64::try_from(s).ok());
         Duration::from_secs(seconds.unwrap_or(30))
     }
@@ -49,7 +53,11 @@ impl Worker {
     /// Asks a container to end, and makes it end. Its exit is reported like any other.
     pub(super) fn stop(&mut self, index: usize, grace: Duration, announcement: Option<String>) {
         let name = self.slots[index].spec.name.clone();
-        let Some(run) = self.slots[index].run.as_mut().filter(|r| r.finished.is_none()) else {
+        let Some(run) = self.slots[index]
+            .run
+            .as_mut()
+            .filter(|r| r.finished.is_none())
+        else {
             return;
         };
         let (Some(process), Some(target)) = (run.process.clone(), run.target.clone()) else {
@@ -122,7 +130,8 @@ impl Worker {
     }
 
     async fn end_stage(&mut self, sidecars: bool) {
-        let in_stage = move |slot: &Slot| slot.is_running() && (slot.kind == Kind::Sidecar) == sidecars;
+        let in_stage =
+            move |slot: &Slot| slot.is_running() && (slot.kind == Kind::Sidecar) == sidecars;
         let mut grace = None;
         loop {
             if !self.slots.iter().any(in_stage) {
@@ -158,7 +167,10 @@ impl Worker {
         let Some(connected) = self.connected.take() else {
             return;
         };
-        self.node.shared.connector.set_netns(&self.key(), &self.uid(), None);
+        self.node
+            .shared
+            .connector
+            .set_netns(&self.key(), &self.uid(), None);
         if self.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true) {
             return;
         }
@@ -197,7 +209,9 @@ impl Worker {
         match api.delete(&self.pod.name_any(), &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => {}
-            Err(error) => tracing::warn!(%error, pod = long_name(&self.pod), "pod object not deleted"),
+            Err(error) => {
+                tracing::warn!(%error, pod = long_name(&self.pod), "pod object not deleted");
+            }
         }
     }
 }

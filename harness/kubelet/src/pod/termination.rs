@@ -13,7 +13,12 @@ const LOG_LINES: usize = 80;
 const LOG_BYTES: usize = 2048;
 
 /// What the container left in its file, or the end of its log if it failed without a word and asked for that.
-pub(super) fn message(container: &Container, file: &Path, log: &LogBuffer, exit_code: i32) -> Option<String> {
+pub(super) fn message(
+    container: &Container,
+    file: &Path,
+    log: &LogBuffer,
+    exit_code: i32,
+) -> Option<String> {
     let mut text = Vec::new();
     if let Ok(file) = File::open(file) {
         // what cannot be read counts as not written

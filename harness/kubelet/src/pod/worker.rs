@@ -19,11 +19,10 @@ use crate::backoff::{Backoff, Schedule};
 use crate::events::Severity;
 use crate::oci::Facts;
 use crate::probe::{ProbeKind, Report};
-use crate::refs::{Kind, container_ref, long_name, pod_ref};
+use crate::refs::{Kind, container_ref, pod_ref};
 use crate::runtime::Exit;
-use crate::sandbox::{self, PodSandbox};
-use crate::volumes::{Interest, Origin, PodVolumes, interests};
-use crate::{CniOutcome, Sandbox};
+use crate::sandbox::PodSandbox;
+use crate::volumes::{Interest, PodVolumes};
 
 /// What the API says about a pod.
 #[derive(Debug, Clone)]
@@ -71,11 +70,11 @@ pub(crate) struct Worker {
     pub(super) volumes: Option<PodVolumes>,
     pub(super) failure: Option<(&'static str, String)>,
     pub(super) stopped: bool,
-    changes: broadcast::Receiver<(String, Interest)>,
-    volume_failure: Option<Instant>,
-    volume_backoff: Backoff,
-    sandbox_failure: Option<Instant>,
-    sandbox_backoff: Backoff,
+    pub(super) changes: broadcast::Receiver<(String, Interest)>,
+    pub(super) volume_failure: Option<Instant>,
+    pub(super) volume_backoff: Backoff,
+    pub(super) sandbox_failure: Option<Instant>,
+    pub(super) sandbox_backoff: Backoff,
     writer: StatusWriter,
     start_time: Timestamp,
     begun: Instant,
@@ -84,7 +83,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(node: Arc<NodeContext>, pod: Arc<Pod>, desired: watch::Receiver<Desired>) -> Self {
+    pub(crate) fn new(
+        node: Arc<NodeContext>,
+        pod: Arc<Pod>,
+        desired: watch::Receiver<Desired>,
+    ) -> Self {
         let (tell, messages) = mpsc::unbounded_channel();
         let spec = pod.spec.clone().unwrap_or_default();
         let init = spec.init_containers.into_iter().flatten().map(|c| {
@@ -94,7 +97,10 @@ impl Worker {
             };
             Slot::new(c, kind)
         });
-        let main = spec.containers.into_iter().map(|c| Slot::new(c, Kind::Main));
+        let main = spec
+            .containers
+            .into_iter()
+            .map(|c| Slot::new(c, Kind::Main));
         Self {
             slots: init.chain(main).collect(),
             changes: node.shared.changes.subscribe(),
@@ -169,7 +175,10 @@ impl Worker {
     }
 
     /// Runs something that may take long, unless the pod is deleted meanwhile.
-    pub(super) async fn unless_ending<T>(&self, work: impl Future<Output = T>) -> Result<T, Interrupted> {
+    pub(super) async fn unless_ending<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
         let mut desired = self.desired.clone();
         tokio::select! {
             done = work => Ok(done),
@@ -182,7 +191,12 @@ impl Worker {
         self.wake = Some(self.wake.map_or(at, |w| w.min(at)));
     }
 
-    pub(super) fn event(&self, severity: Severity, reason: &'static str, message: impl Into<String>) {
+    pub(super) fn event(
+        &self,
+        severity: Severity,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         self.event_about(pod_ref(&self.pod), severity, reason, message);
     }
 
@@ -212,7 +226,11 @@ impl Worker {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let ips = self.connected.as_ref().map(|c| c.ips.as_slice()).unwrap_or_default();
+        let ips = self
+            .connected
+            .as_ref()
+            .map(|c| c.ips.as_slice())
+            .unwrap_or_default();
         Facts {
             node_name: self.node.config.name.to_string(),
             host_ip: self.node.config.ip.to_string(),
@@ -223,7 +241,10 @@ impl Worker {
     }
 
     pub(super) fn key(&self) -> (String, String) {
-        (self.pod.namespace().unwrap_or_default(), self.pod.name_any())
+        (
+            self.pod.namespace().unwrap_or_default(),
+            self.pod.name_any(),
+        )
     }
 
     pub(super) fn uid(&self) -> String {
@@ -234,7 +255,11 @@ impl Worker {
         View {
             pod: &self.pod,
             host_ip: self.node.config.ip,
-            pod_ips: self.connected.as_ref().map(|c| c.ips.as_slice()).unwrap_or_default(),
+            pod_ips: self
+                .connected
+                .as_ref()
+                .map(|c| c.ips.as_slice())
+                .unwrap_or_default(),
             sandbox_ready: self.connected.is_some() && !self.stopped,
             slots: self.slots.iter().map(Slot::view).collect(),
             stopped: self.stopped,
@@ -274,11 +299,11 @@ impl Worker {
     /// One step towards what is wanted.
     async fn sync(&mut self) -> Result<(), Interrupted> {
         if self.writer.written().is_none() {
-            if let Some(phase) = self.pod.status.as_ref().and_then(|s| s.phase.as_deref()) {
-                if matches!(phase, "Succeeded" | "Failed") {
-                    // ended before this kubelet began
-                    return self.unless_ending(std::future::pending()).await;
-                }
+            if let Some(phase) = self.pod.status.as_ref().and_then(|s| s.phase.as_deref())
+                && matches!(phase, "Succeeded" | "Failed")
+            {
+                // ended before this kubelet began
+                return self.unless_ending(std::future::pending()).await;
             }
             self.publish().await;
         }
@@ -294,14 +319,21 @@ impl Worker {
     }
 
     fn check_deadline(&mut self) {
-        let Some(seconds) = self.pod.spec.as_ref().and_then(|s| s.active_deadline_seconds) else {
+        let Some(seconds) = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|s| s.active_deadline_seconds)
+        else {
             return;
         };
-        let deadline = self.begun + std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let deadline =
+            self.begun + std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         if Instant::now() < deadline {
             self.wake_at(deadline);
         } else if self.failure.is_none() && !self.phase().is_final() {
-            let message = "Pod was active on the node longer than the specified deadline".to_owned();
+            let message =
+                "Pod was active on the node longer than the specified deadline".to_owned();
             self.event(Severity::Normal, "DeadlineExceeded", message.clone());
             self.failure = Some(("DeadlineExceeded", message));
         }
@@ -319,133 +351,6 @@ impl Worker {
         }
         self.disconnect().await;
         self.volumes = None;
-    }
-
-    async fn have_volumes(&mut self) -> Result<bool, Interrupted> {
-        if self.volumes.is_some() {
-            return Ok(true);
-        }
-        let now = Instant::now();
-        if let Some((until, _)) = self
-            .volume_failure
-            .and_then(|failed| self.volume_backoff.wait_until(failed, now))
-        {
-            self.wake_at(until);
-            return Ok(false);
-        }
-        let facts = self.facts();
-        let shared = Arc::clone(&self.node.shared);
-        let origin = Origin {
-            client: &shared.client,
-            state: &shared.state,
-            facts: &facts,
-        };
-        let pod = Arc::clone(&self.pod);
-        match self.unless_ending(PodVolumes::set_up(&origin, &pod)).await? {
-            Ok(volumes) => {
-                self.volumes = Some(volumes);
-                self.volume_failure = None;
-                Ok(true)
-            }
-            Err(error) => {
-                self.event(Severity::Warning, "FailedMount", error.to_string());
-                self.volume_backoff.attempt(now);
-                self.volume_failure = Some(now);
-                if let Some((until, _)) = self.volume_backoff.wait_until(now, now) {
-                    self.wake_at(until);
-                }
-                Ok(false)
-            }
-        }
-    }
-
-    async fn have_sandbox(&mut self) -> Result<bool, Interrupted> {
-        if self.connected.is_some() {
-            return Ok(true);
-        }
-        let now = Instant::now();
-        if let Some((until, _)) = self
-            .sandbox_failure
-            .and_then(|failed| self.sandbox_backoff.wait_until(failed, now))
-        {
-            self.wake_at(until);
-            return Ok(false);
-        }
-        match self.connect().await? {
-            Ok(connected) => {
-                let netns = Some(connected.sandbox.netns.clone());
-                self.node
-                    .shared
-                    .connector
-                    .set_netns(&self.key(), &self.uid(), netns);
-                self.connected = Some(connected);
-                self.sandbox_failure = None;
-                Ok(true)
-            }
-            Err(message) => {
-                self.event(
-                    Severity::Warning,
-                    "FailedCreatePodSandBox",
-                    format!("Failed to create pod sandbox: rpc error: code = Unknown desc = {message}"),
-                );
-                let now = Instant::now();
-                self.sandbox_backoff.attempt(now);
-                self.sandbox_failure = Some(now);
-                if let Some((until, _)) = self.sandbox_backoff.wait_until(now, now) {
-                    self.wake_at(until);
-                }
-                Ok(false)
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<Result<Connected, String>, Interrupted> {
-        let shared = &self.node.shared;
-        let config = &self.node.config;
-        let sandbox = match PodSandbox::create(&self.pod, config, &shared.dns, &shared.state).await {
-            Ok(sandbox) => sandbox,
-            Err(error) => return Ok(Err(format!("failed to create containerd task: {error}"))),
-        };
-        let host_network = self.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
-        let outcome = if host_network {
-            Ok(Ok(CniOutcome {
-                pod_ips: vec![config.ip],
-            }))
-        } else {
-            let network = self.network(&sandbox);
-            let added = self.unless_ending(shared.cni.add(&self.pod, &network)).await;
-            if !matches!(added, Ok(Ok(_))) {
-                if let Err(error) = shared.cni.del(&self.pod, &network).await {
-                    tracing::warn!(%error, pod = long_name(&self.pod), "network not taken back");
-                }
-            }
-            added
-        };
-        let outcome = match outcome? {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                return Ok(Err(format!(
-                    "failed to setup network for sandbox {:?}: {error}",
-                    sandbox.id
-                )));
-            }
-        };
-        let hosts = sandbox::hosts(&self.pod, config, &outcome.pod_ips, &shared.dns);
-        if let Err(error) = sandbox.set_hosts(&hosts) {
-            return Ok(Err(error.to_string()));
-        }
-        Ok(Ok(Connected {
-            sandbox,
-            ips: outcome.pod_ips,
-        }))
-    }
-
-    pub(super) fn network(&self, sandbox: &PodSandbox) -> Sandbox {
-        Sandbox {
-            id: sandbox.id.clone(),
-            netns: sandbox.netns.clone(),
-            node: self.node.config.name.clone(),
-        }
     }
 
     /// Starts what should run, in order.
@@ -490,7 +395,10 @@ impl Worker {
     }
 
     fn probed(&mut self, container: &str, report: Report) {
-        let Some(index) = self.index_of(container).filter(|i| self.slots[*i].is_running()) else {
+        let Some(index) = self
+            .index_of(container)
+            .filter(|i| self.slots[*i].is_running())
+        else {
             return;
         };
         match report {
@@ -520,7 +428,9 @@ impl Worker {
                         self.stop(
                             index,
                             grace,
-                            Some(format!("Container {name} failed {title} probe, will be restarted")),
+                            Some(format!(
+                                "Container {name} failed {title} probe, will be restarted"
+                            )),
                         );
                     }
                 }
@@ -532,49 +442,6 @@ impl Worker {
         self.slots
             .iter()
             .position(|s| s.run.as_ref().is_some_and(|r| r.id == container))
-    }
-
-    async fn object_changed(&mut self, change: Result<(String, Interest), broadcast::error::RecvError>) {
-        match change {
-            Ok((namespace, interest)) if Some(&namespace) == self.pod.metadata.namespace.as_ref() => {
-                // whatever waits for an object may have waited for this one
-                self.volume_failure = None;
-                for slot in &mut self.slots {
-                    slot.retry_at = None;
-                }
-                self.refresh(&interest).await;
-            }
-            Ok(_) | Err(broadcast::error::RecvError::Closed) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => {
-                self.volume_failure = None;
-                self.refresh_all().await;
-            }
-        }
-    }
-
-    async fn refresh(&mut self, interest: &Interest) {
-        let affected = self
-            .pod
-            .spec
-            .iter()
-            .flat_map(|s| s.volumes.iter().flatten())
-            .any(|v| interests(v).contains(interest));
-        if affected {
-            self.refresh_all().await;
-        }
-    }
-
-    async fn refresh_all(&mut self) {
-        let facts = self.facts();
-        let Some(volumes) = &self.volumes else { return };
-        let origin = Origin {
-            client: &self.node.shared.client,
-            state: &self.node.shared.state,
-            facts: &facts,
-        };
-        if let Err(error) = volumes.refresh(&origin, &self.pod).await {
-            self.event(Severity::Warning, "FailedMount", error.to_string());
-        }
     }
 }
 
@@ -590,7 +457,9 @@ fn keep_transition_times(
             .flatten()
             .find(|c| c.type_ == condition.type_ && c.status == condition.status);
         if let Some(same) = same {
-            condition.last_transition_time.clone_from(&same.last_transition_time);
+            condition
+                .last_transition_time
+                .clone_from(&same.last_transition_time);
         }
     }
 }

@@ -26,7 +26,11 @@ impl StatusWriter {
         let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
         let body = patch(self.written.as_ref(), &status, pod.metadata.uid.as_deref());
         match api
-            .patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(body))
+            .patch_status(
+                &pod.name_any(),
+                &PatchParams::default(),
+                &Patch::Strategic(body),
+            )
             .await
         {
             Ok(_) => {
@@ -68,8 +72,12 @@ mod tests {
 
     #[test]
     fn takes_away_what_is_gone() {
-        let before = serde_json::from_value(json!({"phase": "Failed", "reason": "Evicted"})).unwrap();
-        let after = serde_json::from_value(json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})).unwrap();
+        let before =
+            serde_json::from_value(json!({"phase": "Failed", "reason": "Evicted"})).unwrap();
+        let after = serde_json::from_value(
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}),
+        )
+        .unwrap();
         assert_eq!(
             super::patch(Some(&before), &after, Some("u")),
             json!({"metadata": {"uid": "u"}, "status": {

@@ -29,7 +29,9 @@ pub(crate) struct Target {
 impl Target {
     pub(super) async fn check(&self, probe: &Probe, limit: Duration) -> Outcome {
         if let Some(exec) = &probe.exec {
-            return self.exec(exec.command.clone().unwrap_or_default(), limit).await;
+            return self
+                .exec(exec.command.clone().unwrap_or_default(), limit)
+                .await;
         }
         if let Some(get) = &probe.http_get {
             return match http::get(self, get, limit).await {
@@ -41,7 +43,10 @@ impl Target {
             return self.tcp(tcp.host.as_deref(), &tcp.port, limit).await;
         }
         if probe.grpc.is_some() {
-            return Outcome::Failure("gRPC probes are not supported by this kubelet; use exec, httpGet or tcpSocket".to_owned());
+            return Outcome::Failure(
+                "gRPC probes are not supported by this kubelet; use exec, httpGet or tcpSocket"
+                    .to_owned(),
+            );
         }
         Outcome::Failure("missing probe handler".to_owned())
     }
@@ -82,12 +87,18 @@ impl Target {
     }
 
     /// Where a probe goes: the pod unless it names another host; ports by number or by the container's names.
-    pub(super) fn address(&self, host: Option<&str>, port: &IntOrString) -> Result<SocketAddr, String> {
+    pub(super) fn address(
+        &self,
+        host: Option<&str>,
+        port: &IntOrString,
+    ) -> Result<SocketAddr, String> {
         let ip = match host.filter(|h| !h.is_empty()) {
             Some(host) => host
                 .parse()
                 .map_err(|_| format!("probe host {host:?} is no IP address; nodes have no DNS"))?,
-            None => self.pod_ip.ok_or_else(|| "the pod has no IP address".to_owned())?,
+            None => self
+                .pod_ip
+                .ok_or_else(|| "the pod has no IP address".to_owned())?,
         };
         let number = match port {
             IntOrString::Int(number) => *number,
@@ -99,7 +110,9 @@ impl Target {
                 .find(|p| p.name.as_ref() == Some(name))
                 .map(|p| p.container_port)
                 .or_else(|| name.parse().ok())
-                .ok_or_else(|| format!("couldn't find port: {name:?} in {:?}", self.container.name))?,
+                .ok_or_else(|| {
+                    format!("couldn't find port: {name:?} in {:?}", self.container.name)
+                })?,
         };
         let port = u16::try_from(number).map_err(|_| format!("invalid port number: {number}"))?;
         Ok(SocketAddr::new(ip, port))

@@ -63,7 +63,10 @@ pub(crate) struct Probes {
 
 impl Probes {
     /// Starts the probes of a container that just started. Readiness and liveness wait for startup.
-    pub(crate) fn start(target: &Target, report: impl Fn(Report) + Clone + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        target: &Target,
+        report: impl Fn(Report) + Clone + Send + Sync + 'static,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         let container = &target.container;
         let started = watch::Sender::new(container.startup_probe.is_none());
@@ -103,15 +106,15 @@ async fn run(
 ) {
     let period = seconds(probe.period_seconds, 10);
     let timeout = seconds(probe.timeout_seconds, 1);
-    let begin = Instant::now();
+    let since = Instant::now();
     let mut counter = Counter::new(&probe, kind);
-    if let Some(mut gate) = gate {
-        if gate.wait_for(|started| *started).await.is_err() {
-            return;
-        }
+    if let Some(mut gate) = gate
+        && gate.wait_for(|started| *started).await.is_err()
+    {
+        return;
     }
     let delay = u64::try_from(probe.initial_delay_seconds.unwrap_or(0)).unwrap_or(0);
-    let first = begin + Duration::from_secs(delay);
+    let first = since + Duration::from_secs(delay);
     sleep_until(first).await;
     let warm = Instant::now() + WARM_UP;
     let mut step = WARM_UP_STEP;

@@ -23,7 +23,10 @@ pub(super) struct Counter {
 impl Counter {
     pub(super) fn new(probe: &Probe, kind: ProbeKind) -> Self {
         let threshold = |value: Option<i32>, default| {
-            value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)
+            value
+                .and_then(|v| u32::try_from(v).ok())
+                .filter(|v| *v > 0)
+                .unwrap_or(default)
         };
         Self {
             successes: threshold(probe.success_threshold, 1),

@@ -17,14 +17,19 @@ pub(crate) struct Bundle {
 
 impl Bundle {
     /// Mounts the root file system in `parent/id`. `layers` are the image's, top first.
-    pub(crate) fn create(parent: &Path, id: &str, layers: &[PathBuf]) -> Result<Self, RuntimeError> {
+    pub(crate) fn create(
+        parent: &Path,
+        id: &str,
+        layers: &[PathBuf],
+    ) -> Result<Self, RuntimeError> {
         let bundle = Self {
             id: id.to_owned(),
             path: parent.join(id),
         };
         for dir in ["rootfs", "upper", "work"] {
             let dir = bundle.path.join(dir);
-            fs::create_dir_all(&dir).map_err(RuntimeError::io(format!("create {}", dir.display())))?;
+            fs::create_dir_all(&dir)
+                .map_err(RuntimeError::io(format!("create {}", dir.display())))?;
         }
         let mut options = format!(
             "lowerdir={},upperdir={},workdir={}",
@@ -43,7 +48,9 @@ impl Bundle {
             MsFlags::empty(),
             Some(options.as_str()),
         )
-        .map_err(RuntimeError::nix(format!("mount a root file system with {options}")))?;
+        .map_err(RuntimeError::nix(format!(
+            "mount a root file system with {options}"
+        )))?;
         Ok(bundle)
     }
 
@@ -120,7 +127,10 @@ mod tests {
 
     #[test]
     fn escapes_layers() {
-        let layers = [PathBuf::from("/cache/a,b"), PathBuf::from("/cache/sha256:1")];
+        let layers = [
+            PathBuf::from("/cache/a,b"),
+            PathBuf::from("/cache/sha256:1"),
+        ];
         assert_eq!(super::lower(&layers), r"/cache/a\,b:/cache/sha256\:1");
     }
 }

@@ -39,7 +39,9 @@ pub(crate) fn shield() -> Result<(), RuntimeError> {
         )
     });
     match mounted.join() {
-        Ok(result) => result.map_err(RuntimeError::nix(format!("mount cgroup2 read-only at {ROOT}"))),
+        Ok(result) => result.map_err(RuntimeError::nix(format!(
+            "mount cgroup2 read-only at {ROOT}"
+        ))),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }

@@ -32,8 +32,8 @@ impl ConsoleSocket {
         // short, because socket addresses are
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let path = dir.join(format!("{}.tty", NEXT.fetch_add(1, Ordering::Relaxed)));
-        let listener =
-            UnixListener::bind(&path).map_err(RuntimeError::io(format!("listen on {}", path.display())))?;
+        let listener = UnixListener::bind(&path)
+            .map_err(RuntimeError::io(format!("listen on {}", path.display())))?;
         Ok(Self { path, listener })
     }
 
@@ -93,7 +93,10 @@ pub(crate) struct Terminal(Arc<AsyncFd<OwnedFd>>);
 impl Terminal {
     fn new(fd: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
-        Ok(Self(Arc::new(watch(fd, Interest::READABLE | Interest::WRITABLE)?)))
+        Ok(Self(Arc::new(watch(
+            fd,
+            Interest::READABLE | Interest::WRITABLE,
+        )?)))
     }
 
     pub(crate) fn resize(&self, size: TerminalSize) -> io::Result<()> {
@@ -108,7 +111,11 @@ impl Terminal {
 }
 
 impl AsyncRead for Terminal {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
             let unfilled = buf.initialize_unfilled();
@@ -118,7 +125,9 @@ impl AsyncRead for Terminal {
                     return Poll::Ready(Ok(()));
                 }
                 // the last process of the terminal is gone
-                Ok(Err(error)) if error.raw_os_error() == Some(nix::libc::EIO) => return Poll::Ready(Ok(())),
+                Ok(Err(error)) if error.raw_os_error() == Some(nix::libc::EIO) => {
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(Err(error)) => return Poll::Ready(Err(error)),
                 Err(_would_block) => {}
             }
@@ -127,7 +136,11 @@ impl AsyncRead for Terminal {
 }
 
 impl AsyncWrite for Terminal {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_write_ready(cx))?;
             match guard.try_io(|fd| Ok(rustix::io::write(fd.get_ref(), data)?)) {

@@ -54,9 +54,14 @@ pub(crate) async fn interactive(
         stdio.stdin = read;
         input = Some((client, write));
     }
-    let started = runc.exec(container, process, Attachment::Streams(stdio)).await?;
+    let started = runc
+        .exec(container, process, Attachment::Streams(stdio))
+        .await?;
     let guard = KillOnDrop(started.process);
-    let copies: Vec<_> = outputs.into_iter().map(|(from, to)| Copy::start(from, to)).collect();
+    let copies: Vec<_> = outputs
+        .into_iter()
+        .map(|(from, to)| Copy::start(from, to))
+        .collect();
     let input = input.map(|(from, to)| Copy::start(from, to));
     let exit = guard.0.wait().await;
     // ends the client's input; a command that does not read all of it is no failure
@@ -75,9 +80,16 @@ async fn on_terminal(
 ) -> Result<i32, RuntimeError> {
     let Started { process, terminal } = runc.exec(container, process, Attachment::Terminal).await?;
     let guard = KillOnDrop(process);
-    let terminal = terminal.ok_or_else(|| RuntimeError::Runc("runc sent no terminal".to_owned()))?;
-    let output = streams.stdout.take().map(|to| Copy::start(terminal.clone(), to));
-    let input = streams.stdin.take().map(|from| Copy::start(from, terminal.clone()));
+    let terminal =
+        terminal.ok_or_else(|| RuntimeError::Runc("runc sent no terminal".to_owned()))?;
+    let output = streams
+        .stdout
+        .take()
+        .map(|to| Copy::start(terminal.clone(), to));
+    let input = streams
+        .stdin
+        .take()
+        .map(|from| Copy::start(from, terminal.clone()));
     let exit = loop {
         tokio::select! {
             exit = guard.0.wait() => break exit,
@@ -140,9 +152,13 @@ pub(crate) async fn capture(
 ) -> Result<Captured, RuntimeError> {
     let mut stdio = Stdio::null()?;
     let (write, read) = stdio::output()?;
-    stdio.stderr = write.try_clone().map_err(RuntimeError::io("share a pipe"))?;
+    stdio.stderr = write
+        .try_clone()
+        .map_err(RuntimeError::io("share a pipe"))?;
     stdio.stdout = write;
-    let started = runc.exec(container, process, Attachment::Streams(stdio)).await?;
+    let started = runc
+        .exec(container, process, Attachment::Streams(stdio))
+        .await?;
     let guard = KillOnDrop(started.process);
     let mut reader = tokio::spawn(async move {
         let mut output = Vec::new();
@@ -155,19 +171,20 @@ pub(crate) async fn capture(
     });
     let exit = match limit {
         None => guard.0.wait().await,
-        Some(limit) => timeout(limit, guard.0.wait())
-            .await
-            .map_err(|_| RuntimeError::TimedOut {
-                command: process.args.join(" "),
-                seconds: limit.as_secs(),
-            })?,
-    };
-    let output = match timeout(DRAIN, &mut reader).await {
-        Ok(Ok(output)) => output,
-        _ => {
-            reader.abort();
-            Vec::new()
+        Some(limit) => {
+            timeout(limit, guard.0.wait())
+                .await
+                .map_err(|_| RuntimeError::TimedOut {
+                    command: process.args.join(" "),
+                    seconds: limit.as_secs(),
+                })?
         }
+    };
+    let output = if let Ok(Ok(output)) = timeout(DRAIN, &mut reader).await {
+        output
+    } else {
+        reader.abort();
+        Vec::new()
     };
     Ok(Captured {
         code: exit.code,

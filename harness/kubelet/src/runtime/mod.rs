@@ -12,8 +12,8 @@ mod stdio;
 mod watched;
 
 pub(crate) use bundle::Bundle;
-pub use error::RuntimeError;
 pub(crate) use console::Terminal;
+pub use error::RuntimeError;
 pub(crate) use exec::{capture, interactive};
 pub(crate) use process::{Exit, Process, Signal, adopt_orphans, signal_by_name};
 pub(crate) use runc::{Attachment, Runc, Started};

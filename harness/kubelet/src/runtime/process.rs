@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustix::process::{
-    Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, set_child_subreaper, waitid,
-};
 pub(crate) use rustix::process::Signal;
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, set_child_subreaper,
+    waitid,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
@@ -21,7 +22,8 @@ use super::watched::watch;
 /// Orphans that are not containers' (daemons that detached) come here too. They are long-lived and few; should
 /// one end, it stays a zombie until this process does.
 pub(crate) fn adopt_orphans() -> Result<(), RuntimeError> {
-    set_child_subreaper(Some(rustix::process::getpid())).map_err(RuntimeError::errno("become a child subreaper"))
+    set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(RuntimeError::errno("become a child subreaper"))
 }
 
 /// How a process ended.
@@ -43,7 +45,8 @@ pub(crate) struct Process {
 impl Process {
     /// Takes over an orphan. Works for one that has already ended, too, as nobody else reaps it.
     pub(crate) fn adopt(pid: i32) -> Result<Self, RuntimeError> {
-        let pid = Pid::from_raw(pid).ok_or_else(|| RuntimeError::Runc(format!("process id {pid} is no process")))?;
+        let pid = Pid::from_raw(pid)
+            .ok_or_else(|| RuntimeError::Runc(format!("process id {pid} is no process")))?;
         let action = || format!("watch process {}", pid.as_raw_nonzero());
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(RuntimeError::errno(action()))?;
         let watched = pidfd.try_clone().map_err(RuntimeError::io(action()))?;

@@ -51,11 +51,21 @@ impl Runc {
     }
 
     /// Creates and starts a container, and detaches.
-    pub(crate) async fn run(&self, bundle: &Bundle, attachment: Attachment) -> Result<Started, RuntimeError> {
+    pub(crate) async fn run(
+        &self,
+        bundle: &Bundle,
+        attachment: Attachment,
+    ) -> Result<Started, RuntimeError> {
         let mut command = self.command(&bundle.log(), "run");
         command.arg("--detach").arg("--bundle").arg(bundle.path());
-        self.launch(command, &bundle.pid_file(), &bundle.log(), Some(bundle.id()), attachment)
-            .await
+        self.launch(
+            command,
+            &bundle.pid_file(),
+            &bundle.log(),
+            Some(bundle.id()),
+            attachment,
+        )
+        .await
     }
 
     /// Starts another process in a running container, and detaches.
@@ -74,8 +84,14 @@ impl Runc {
         let log = scratch.path().join("log");
         let mut command = self.command(&log, "exec");
         command.arg("--detach").arg("--process").arg(&spec);
-        self.launch(command, &scratch.path().join("pid"), &log, Some(container), attachment)
-            .await
+        self.launch(
+            command,
+            &scratch.path().join("pid"),
+            &log,
+            Some(container),
+            attachment,
+        )
+        .await
     }
 
     /// Forgets a container that has ended.
@@ -86,11 +102,16 @@ impl Runc {
             .arg(container)
             .output()
             .await
-            .map_err(RuntimeError::io(format!("start {}", self.program.display())))?;
+            .map_err(RuntimeError::io(format!(
+                "start {}",
+                self.program.display()
+            )))?;
         if output.status.success() {
             Ok(())
         } else {
-            Err(RuntimeError::Runc(String::from_utf8_lossy(&output.stderr).into_owned()))
+            Err(RuntimeError::Runc(
+                String::from_utf8_lossy(&output.stderr).into_owned(),
+            ))
         }
     }
 
@@ -121,7 +142,10 @@ impl Runc {
         command.arg("--pid-file").arg(pid_file);
         let socket = match attachment {
             Attachment::Streams(stdio) => {
-                command.stdin(stdio.stdin).stdout(stdio.stdout).stderr(stdio.stderr);
+                command
+                    .stdin(stdio.stdin)
+                    .stdout(stdio.stdout)
+                    .stderr(stdio.stderr);
                 None
             }
             Attachment::Terminal => {
@@ -135,13 +159,17 @@ impl Runc {
             }
         };
         command.args(container);
-        let mut child = command
-            .spawn()
-            .map_err(RuntimeError::io(format!("start {}", self.program.display())))?;
+        let mut child = command.spawn().map_err(RuntimeError::io(format!(
+            "start {}",
+            self.program.display()
+        )))?;
         // our copies of the container's ends, or its streams would never end
         drop(command);
         // runc waits for nobody to take the terminal: it lies in the socket's queue
-        let status = child.wait().await.map_err(RuntimeError::io("wait for runc"))?;
+        let status = child
+            .wait()
+            .await
+            .map_err(RuntimeError::io("wait for runc"))?;
         if !status.success() {
             return Err(failure(log).await);
         }
@@ -176,7 +204,7 @@ async fn failure(log: &Path) -> RuntimeError {
         .filter_map(|line| serde_json::from_str::<Line>(line).ok())
         .filter(|line| line.level == "error")
         .map(|line| line.msg)
-        .last()
+        .next_back()
         .unwrap_or_else(|| "runc failed without a word".to_owned());
     let reason = ["runc run failed: ", "exec failed: "]
         .iter()

@@ -26,9 +26,17 @@ pub(crate) fn hostname(pod: &Pod, node: &NodeConfig) -> String {
 
 /// The name with its domain, for pods that have a subdomain.
 fn fqdn(pod: &Pod, hostname: &str, dns: &ClusterDns) -> Option<String> {
-    let subdomain = pod.spec.as_ref()?.subdomain.as_deref().filter(|s| !s.is_empty())?;
+    let subdomain = pod
+        .spec
+        .as_ref()?
+        .subdomain
+        .as_deref()
+        .filter(|s| !s.is_empty())?;
     let namespace = pod.namespace().unwrap_or_default();
-    Some(format!("{hostname}.{subdomain}.{namespace}.svc.{}", dns.domain))
+    Some(format!(
+        "{hostname}.{subdomain}.{namespace}.svc.{}",
+        dns.domain
+    ))
 }
 
 pub(crate) fn hosts(pod: &Pod, node: &NodeConfig, ips: &[IpAddr], dns: &ClusterDns) -> String {
@@ -43,7 +51,8 @@ pub(crate) fn hosts(pod: &Pod, node: &NodeConfig, ips: &[IpAddr], dns: &ClusterD
          fe00::1\tip6-allnodes\n\
          fe00::2\tip6-allrouters\n",
     );
-    let names = fqdn(pod, &name, dns).map_or_else(|| name.clone(), |fqdn| format!("{fqdn}\t{name}"));
+    let names =
+        fqdn(pod, &name, dns).map_or_else(|| name.clone(), |fqdn| format!("{fqdn}\t{name}"));
     for ip in ips {
         // writing to a String cannot fail
         let _ = writeln!(text, "{ip}\t{names}");
@@ -53,7 +62,18 @@ pub(crate) fn hosts(pod: &Pod, node: &NodeConfig, ips: &[IpAddr], dns: &ClusterD
         text.push_str("\n# Entries added by HostAliases.\n");
     }
     for alias in aliases {
-        let _ = writeln!(text, "{}\t{}", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t"));
+        let _ = writeln!(
+            text,
+            "{}\t{}",
+            alias.ip,
+            alias
+                .hostnames
+                .iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\t")
+        );
     }
     text
 }
@@ -91,8 +111,12 @@ pub(crate) fn resolv_conf(pod: &Pod, dns: &ClusterDns) -> String {
         _ => Resolver::default(),
     };
     if let Some(config) = spec.dns_config {
-        resolver.nameservers.extend(config.nameservers.into_iter().flatten());
-        resolver.searches.extend(config.searches.into_iter().flatten());
+        resolver
+            .nameservers
+            .extend(config.nameservers.into_iter().flatten());
+        resolver
+            .searches
+            .extend(config.searches.into_iter().flatten());
         for option in config.options.into_iter().flatten() {
             let Some(name) = option.name else { continue };
             resolver
@@ -121,12 +145,17 @@ pub(crate) fn resolv_conf(pod: &Pod, dns: &ClusterDns) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value)] // literals read best by value
+
     use serde_json::json;
 
     use super::*;
 
     fn pod(spec: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "blue"}, "spec": spec})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "p", "namespace": "blue"}, "spec": spec}),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -147,7 +176,12 @@ mod tests {
 
     #[test]
     fn no_cluster_dns_leaves_the_pods_own_words() {
-        let pod = pod(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["192.0.2.1"]}}));
-        assert_eq!(resolv_conf(&pod, &ClusterDns::default()), "nameserver 192.0.2.1\n");
+        let pod = pod(
+            json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["192.0.2.1"]}}),
+        );
+        assert_eq!(
+            resolv_conf(&pod, &ClusterDns::default()),
+            "nameserver 192.0.2.1\n"
+        );
     }
 }

@@ -27,7 +27,12 @@ pub(crate) struct PodSandbox {
 }
 
 impl PodSandbox {
-    pub(crate) async fn create(pod: &Pod, node: &NodeConfig, dns: &ClusterDns, state: &Path) -> Result<Self> {
+    pub(crate) async fn create(
+        pod: &Pod,
+        node: &NodeConfig,
+        dns: &ClusterDns,
+        state: &Path,
+    ) -> Result<Self> {
         let id = crate::refs::new_id();
         let spec = pod.spec.clone().unwrap_or_default();
         let netns = if spec.host_network == Some(true) {

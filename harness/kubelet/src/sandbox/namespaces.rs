@@ -29,7 +29,9 @@ impl PodNamespaces {
             })
         });
         match made.join() {
-            Ok(namespaces) => namespaces.map_err(Error::io("make a pod's host name and IPC namespaces")),
+            Ok(namespaces) => {
+                namespaces.map_err(Error::io("make a pod's host name and IPC namespaces"))
+            }
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
@@ -45,5 +47,9 @@ impl PodNamespaces {
 
 /// A path to a descriptor of this process that other processes can open.
 fn path(fd: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()))
+    PathBuf::from(format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        fd.as_raw_fd()
+    ))
 }

@@ -18,7 +18,10 @@ pub(super) fn write(dir: &Path, payload: &Payload) -> io::Result<bool> {
         return Ok(false);
     }
     let old = fs::read_link(&current).ok();
-    let name = format!("..{}", jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S.%9f"));
+    let name = format!(
+        "..{}",
+        jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S.%9f")
+    );
     let fresh = dir.join(&name);
     fs::create_dir(&fresh)?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
@@ -121,7 +124,10 @@ mod tests {
         assert!(super::write(dir.path(), &payload(&[("a", "1"), ("d/b", "2")])).unwrap());
         assert_eq!(read("a").as_deref(), Some("1"));
         assert_eq!(read("d/b").as_deref(), Some("2"));
-        let mode = fs::metadata(dir.path().join("a")).unwrap().permissions().mode();
+        let mode = fs::metadata(dir.path().join("a"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o7777, 0o640);
 
         assert!(!super::write(dir.path(), &payload(&[("a", "1"), ("d/b", "2")])).unwrap());

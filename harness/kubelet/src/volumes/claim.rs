@@ -23,10 +23,12 @@ pub(super) async fn resolve(
         ))
     };
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
-    let claim = claims
-        .get(name)
-        .await
-        .map_err(|e| unprocessed(format!("failed to fetch PVC from API server: {}", api_message(e))))?;
+    let claim = claims.get(name).await.map_err(|e| {
+        unprocessed(format!(
+            "failed to fetch PVC from API server: {}",
+            api_message(e)
+        ))
+    })?;
     let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
     let Some(volume_name) = claim.spec.and_then(|s| s.volume_name).filter(|_| bound) else {
         return Err(unprocessed("PVC is not bound".to_owned()));
@@ -46,7 +48,10 @@ pub(super) async fn resolve(
         .or(spec.local.map(|l| l.path))
         .map(PathBuf::from)
         .ok_or_else(|| {
-            VolumeError::set_up(volume, format!("persistent volume {pv_name:?} is neither hostPath nor local"))
+            VolumeError::set_up(
+                volume,
+                format!("persistent volume {pv_name:?} is neither hostPath nor local"),
+            )
         })?;
     std::fs::create_dir_all(&path).map_err(|e| VolumeError::set_up(volume, e))?;
     // as the provisioner's helper does

@@ -10,7 +10,12 @@ use k8s_openapi::api::core::v1::HostPathVolumeSource;
 pub(super) fn check(source: &HostPathVolumeSource) -> Result<(), String> {
     let path = Path::new(&source.path);
     let kind = source.type_.as_deref().unwrap_or_default();
-    let failed = |what: &str| format!("hostPath type check failed: {} is not a {what}", source.path);
+    let failed = |what: &str| {
+        format!(
+            "hostPath type check failed: {} is not a {what}",
+            source.path
+        )
+    };
     let io = |e: std::io::Error| format!("{}: {e}", source.path);
     let found = fs::metadata(path).ok().map(|m| m.file_type());
     match (kind, found) {

@@ -26,7 +26,9 @@ pub(crate) struct VolumeError(pub String);
 
 impl VolumeError {
     fn set_up(volume: &str, reason: impl std::fmt::Display) -> Self {
-        Self(format!("MountVolume.SetUp failed for volume {volume:?} : {reason}"))
+        Self(format!(
+            "MountVolume.SetUp failed for volume {volume:?} : {reason}"
+        ))
     }
 }
 
@@ -66,7 +68,12 @@ impl PodVolumes {
         Ok(volumes)
     }
 
-    async fn make(&self, origin: &Origin<'_>, pod: &Pod, volume: &Volume) -> Result<Ready, VolumeError> {
+    async fn make(
+        &self,
+        origin: &Origin<'_>,
+        pod: &Pod,
+        volume: &Volume,
+    ) -> Result<Ready, VolumeError> {
         let path = self.dir.join("volumes").join(&volume.name);
         let failed = |reason: &dyn std::fmt::Display| VolumeError::set_up(&volume.name, reason);
         let fs_group = fs_group(pod);
@@ -81,7 +88,8 @@ impl PodVolumes {
         if let Some(source) = &volume.persistent_volume_claim {
             let path = claim::resolve(origin.client, pod, &volume.name, source).await?;
             if let Some(gid) = fs_group {
-                ownership::give_to_group(&path, gid, ownership::Access::Write).map_err(|e| failed(&e))?;
+                ownership::give_to_group(&path, gid, ownership::Access::Write)
+                    .map_err(|e| failed(&e))?;
             }
             return Ok(Ready {
                 path,
@@ -98,7 +106,8 @@ impl PodVolumes {
             }
             ownership::set_mode(&path, 0o777).map_err(|e| failed(&e))?;
             if let Some(gid) = fs_group {
-                ownership::give_to_group(&path, gid, ownership::Access::Write).map_err(|e| failed(&e))?;
+                ownership::give_to_group(&path, gid, ownership::Access::Write)
+                    .map_err(|e| failed(&e))?;
             }
             return Ok(Ready {
                 path,
@@ -115,7 +124,13 @@ impl PodVolumes {
     }
 
     /// Writes a volume that is made of API objects; does nothing when it is as it should be.
-    async fn write(&self, origin: &Origin<'_>, pod: &Pod, volume: &Volume, path: &Path) -> Result<(), VolumeError> {
+    async fn write(
+        &self,
+        origin: &Origin<'_>,
+        pod: &Pod,
+        volume: &Volume,
+        path: &Path,
+    ) -> Result<(), VolumeError> {
         let failed = |reason: &dyn std::fmt::Display| VolumeError::set_up(&volume.name, reason);
         let payload = sources::payload(origin, pod, volume)
             .await
@@ -142,7 +157,11 @@ impl PodVolumes {
     }
 
     /// What a container mounts.
-    pub(crate) fn mounts(&self, container: &Container, env: &[(String, String)]) -> Result<Vec<Mount>, ConfigError> {
+    pub(crate) fn mounts(
+        &self,
+        container: &Container,
+        env: &[(String, String)],
+    ) -> Result<Vec<Mount>, ConfigError> {
         let mut mounts = Vec::new();
         for wanted in container.volume_mounts.iter().flatten() {
             let ready = self.ready.get(&wanted.name).ok_or_else(|| {
@@ -196,17 +215,31 @@ fn absolute(path: &str) -> PathBuf {
 
 fn mount_tmpfs(path: &Path, limit: Option<i128>) -> nix::Result<()> {
     let options = limit.map(|bytes| format!("size={bytes}"));
-    mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), options.as_deref())
+    mount(
+        Some("tmpfs"),
+        path,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        options.as_deref(),
+    )
 }
 
 /// A path inside a volume, made if it is missing. It must not lead out of the volume.
 fn sub_path_in(volume: &Path, sub: &str, name: &str) -> Result<PathBuf, ConfigError> {
     let refuse = |why: &dyn std::fmt::Display| {
-        ConfigError(format!("failed to prepare subPath for volumeMount {name:?}: {why}"))
+        ConfigError(format!(
+            "failed to prepare subPath for volumeMount {name:?}: {why}"
+        ))
     };
     let sub = Path::new(sub);
-    if sub.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return Err(refuse(&format!("{:?} must stay inside the volume", sub.display())));
+    if sub
+        .components()
+        .any(|c| !matches!(c, Component::Normal(_) | Component::CurDir))
+    {
+        return Err(refuse(&format!(
+            "{:?} must stay inside the volume",
+            sub.display()
+        )));
     }
     let path = volume.join(sub);
     if !path.exists() {
@@ -217,7 +250,10 @@ fn sub_path_in(volume: &Path, sub: &str, name: &str) -> Result<PathBuf, ConfigEr
     if real.starts_with(inside) {
         Ok(real)
     } else {
-        Err(refuse(&format!("{:?} leads out of the volume", sub.display())))
+        Err(refuse(&format!(
+            "{:?} leads out of the volume",
+            sub.display()
+        )))
     }
 }
 

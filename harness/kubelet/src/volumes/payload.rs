@@ -20,7 +20,8 @@ pub(super) struct File {
 pub(super) const DEFAULT_MODE: u32 = 0o644;
 
 pub(super) fn mode(mode: Option<i32>, default: u32) -> u32 {
-    mode.and_then(|m| u32::try_from(m).ok()).map_or(default, |m| m & 0o7777)
+    mode.and_then(|m| u32::try_from(m).ok())
+        .map_or(default, |m| m & 0o7777)
 }
 
 /// All data of a ConfigMap, or the chosen items of it.
@@ -30,10 +31,24 @@ pub(super) fn config_map(
     default_mode: u32,
     optional: bool,
 ) -> Result<Payload, ConfigError> {
-    let text = map.data.iter().flatten().map(|(k, v)| (k.as_str(), v.as_bytes()));
-    let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice()));
+    let text = map
+        .data
+        .iter()
+        .flatten()
+        .map(|(k, v)| (k.as_str(), v.as_bytes()));
+    let binary = map
+        .binary_data
+        .iter()
+        .flatten()
+        .map(|(k, v)| (k.as_str(), v.0.as_slice()));
     let data: BTreeMap<_, _> = text.chain(binary).collect();
-    pick(&data, items, default_mode, optional, "configmap references non-existent config key")
+    pick(
+        &data,
+        items,
+        default_mode,
+        optional,
+        "configmap references non-existent config key",
+    )
 }
 
 /// The same for a Secret.
@@ -49,7 +64,13 @@ pub(super) fn secret(
         .flatten()
         .map(|(k, v)| (k.as_str(), v.0.as_slice()))
         .collect();
-    pick(&data, items, default_mode, optional, "references non-existent secret key")
+    pick(
+        &data,
+        items,
+        default_mode,
+        optional,
+        "references non-existent secret key",
+    )
 }
 
 fn pick(
@@ -74,7 +95,10 @@ fn pick(
     for item in items {
         match data.get(item.key.as_str()) {
             Some(data) => {
-                payload.insert(PathBuf::from(&item.path), file(data, mode(item.mode, default_mode)));
+                payload.insert(
+                    PathBuf::from(&item.path),
+                    file(data, mode(item.mode, default_mode)),
+                );
             }
             None if optional => {}
             None => return Err(ConfigError(format!("{missing}: {}", item.key))),
@@ -125,15 +149,25 @@ mod tests {
         assert_eq!(all[&PathBuf::from("bin")].data, [0, 1]);
         assert_eq!(all[&PathBuf::from("other")].mode, 0o600);
 
-        let items: Vec<KeyToPath> =
-            serde_json::from_value(json!([{"key": "dhcpd.conf", "path": "etc/d.conf", "mode": 256}])).unwrap();
+        let items: Vec<KeyToPath> = serde_json::from_value(
+            json!([{"key": "dhcpd.conf", "path": "etc/d.conf", "mode": 256}]),
+        )
+        .unwrap();
         let some = config_map(&map, Some(&items), 0o600, false).unwrap();
         assert_eq!(some.len(), 1);
         assert_eq!(some[&PathBuf::from("etc/d.conf")].mode, 0o400);
 
-        let gone: Vec<KeyToPath> = serde_json::from_value(json!([{"key": "no", "path": "p"}])).unwrap();
+        let gone: Vec<KeyToPath> =
+            serde_json::from_value(json!([{"key": "no", "path": "p"}])).unwrap();
         let error = config_map(&map, Some(&gone), 0o600, false).unwrap_err();
-        assert_eq!(error.to_string(), "configmap references non-existent config key: no");
-        assert!(config_map(&map, Some(&gone), 0o600, true).unwrap().is_empty());
+        assert_eq!(
+            error.to_string(),
+            "configmap references non-existent config key: no"
+        );
+        assert!(
+            config_map(&map, Some(&gone), 0o600, true)
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Pod, ProjectedVolumeSource, Secret, ServiceAccountTokenProjection, Volume, VolumeProjection,
+    ConfigMap, Pod, ProjectedVolumeSource, Secret, ServiceAccountTokenProjection, Volume,
+    VolumeProjection,
 };
-use kube::{Api, ResourceExt};
 use kube::api::PostParams;
+use kube::{Api, ResourceExt};
 
 use super::Origin;
 use super::payload::{self, DEFAULT_MODE, File, Payload, mode};
@@ -31,7 +32,11 @@ pub(crate) fn interests(volume: &Volume) -> Vec<Interest> {
     if volume.downward_api.is_some() {
         found.push(Interest::Pod);
     }
-    for source in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
+    for source in volume
+        .projected
+        .iter()
+        .flat_map(|p| p.sources.iter().flatten())
+    {
         if let Some(map) = &source.config_map {
             found.push(Interest::ConfigMap(map.name.clone()));
         }
@@ -137,7 +142,8 @@ async fn config_map(
     name: &str,
     optional: bool,
 ) -> Result<Option<ConfigMap>, ConfigError> {
-    let api: Api<ConfigMap> = Api::namespaced(origin.client.clone(), &pod.namespace().unwrap_or_default());
+    let api: Api<ConfigMap> =
+        Api::namespaced(origin.client.clone(), &pod.namespace().unwrap_or_default());
     match api.get_opt(name).await {
         Ok(None) if !optional => Err(ConfigError(format!("configmap {name:?} not found"))),
         Ok(found) => Ok(found),
@@ -151,7 +157,8 @@ async fn secret(
     name: &str,
     optional: bool,
 ) -> Result<Option<Secret>, ConfigError> {
-    let api: Api<Secret> = Api::namespaced(origin.client.clone(), &pod.namespace().unwrap_or_default());
+    let api: Api<Secret> =
+        Api::namespaced(origin.client.clone(), &pod.namespace().unwrap_or_default());
     match api.get_opt(name).await {
         Ok(None) if !optional => Err(ConfigError(format!("secret {name:?} not found"))),
         Ok(found) => Ok(found),
@@ -189,12 +196,15 @@ async fn token(
         },
         ..TokenRequest::default()
     };
-    let api: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(origin.client.clone(), &namespace);
+    let api: Api<k8s_openapi::api::core::v1::ServiceAccount> =
+        Api::namespaced(origin.client.clone(), &namespace);
     let answer = api
         .create_token_request(account, &PostParams::default(), &request)
         .await
         .map_err(|e| failed(e.to_string()))?;
-    let status = answer.status.ok_or_else(|| failed("the answer holds no token".to_owned()))?;
+    let status = answer
+        .status
+        .ok_or_else(|| failed("the answer holds no token".to_owned()))?;
     let owner = spec
         .and_then(|s| s.security_context.as_ref())
         .and_then(|s| s.run_as_user)

@@ -15,8 +15,8 @@ use serde_json::json;
 use trunkline_fabric::{NetNs, NodeName};
 use trunkline_kubelet::controllers::{self, Controllers};
 use trunkline_kubelet::{
-    ClusterDns, Cni, CniError, CniOutcome, Config, Connector, ImageFailure, ImageSource, Kubelet, NodeConfig, Paths,
-    Role, Sandbox,
+    ClusterDns, Cni, CniError, CniOutcome, Config, Connector, ImageFailure, ImageSource, Kubelet,
+    NodeConfig, Paths, Role, Sandbox,
 };
 use trunkline_userland::{Image, ImageConfig};
 
@@ -115,7 +115,9 @@ impl ImageSource for Workload {
     async fn provide(&self, reference: &str) -> Result<Image, ImageFailure> {
         match self.present(reference).await {
             Some(image) => Ok(image),
-            None => Err(ImageFailure(format!("{reference} is not in the test's catalogue"))),
+            None => Err(ImageFailure(format!(
+                "{reference} is not in the test's catalogue"
+            ))),
         }
     }
 }
@@ -127,7 +129,10 @@ struct Veths {
 }
 
 fn ip(args: &str) {
-    let output = Command::new("ip").args(args.split(' ')).output().expect("iproute2");
+    let output = Command::new("ip")
+        .args(args.split(' '))
+        .output()
+        .expect("iproute2");
     assert!(
         output.status.success(),
         "ip {args}: {}",
@@ -148,7 +153,9 @@ impl Cni for Veths {
         sandbox
             .netns
             .run(move || {
-                ip(&format!("link add eth0 type veth peer name {outer} netns 1"));
+                ip(&format!(
+                    "link add eth0 type veth peer name {outer} netns 1"
+                ));
                 ip(&format!("addr add {address}/32 dev eth0"));
                 ip("link set eth0 up");
                 ip("route add default dev eth0");
@@ -167,4 +174,3 @@ impl Cni for Veths {
         Ok(())
     }
 }
-

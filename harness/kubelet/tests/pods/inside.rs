@@ -19,6 +19,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 pub fn run(args: &Arguments) -> ExitCode {
     enter_root();
+    // with RUST_LOG set, what the kubelet and the controllers have to say
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -49,7 +54,14 @@ fn variable(name: &str) -> PathBuf {
 }
 
 fn bind(source: &Path, target: &Path) {
-    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("a bind mount");
+    mount(
+        Some(source),
+        target,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .expect("a bind mount");
 }
 
 fn fresh(kind: &str, target: &Path, options: Option<&str>) {
@@ -61,7 +73,11 @@ fn fresh(kind: &str, target: &Path, options: Option<&str>) {
 fn enter_root() {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("a private mount tree");
-    let (lab, workload, server) = (variable(LAB_ROOT), variable(WORKLOAD_ROOT), variable(HTTP_SERVER));
+    let (lab, workload, server) = (
+        variable(LAB_ROOT),
+        variable(WORKLOAD_ROOT),
+        variable(HTTP_SERVER),
+    );
     let base = PathBuf::from("/run");
     fresh("tmpfs", &base, None);
     let [root, upper, work] = ["root", "upper", "work"].map(|d| {
@@ -76,7 +92,14 @@ fn enter_root() {
         upper.display(),
         work.display()
     );
-    mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str())).expect("the lab's root");
+    mount(
+        Some("overlay"),
+        &root,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .expect("the lab's root");
     for dir in ["workload", "old", "run", "tmp", "proc", "sys", "dev"] {
         fs::create_dir_all(root.join(dir)).expect("a directory");
     }
@@ -94,7 +117,11 @@ fn enter_root() {
         bind(&Path::new("/dev").join(device), &target);
     }
     fs::create_dir(root.join("dev/pts")).expect("a directory");
-    fresh("devpts", &root.join("dev/pts"), Some("newinstance,ptmxmode=0666"));
+    fresh(
+        "devpts",
+        &root.join("dev/pts"),
+        Some("newinstance,ptmxmode=0666"),
+    );
     std::os::unix::fs::symlink("pts/ptmx", root.join("dev/ptmx")).expect("a link");
     pivot_root(&root, &root.join("old")).expect("a new root");
     chdir("/").expect("the new root");

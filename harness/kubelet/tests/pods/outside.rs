@@ -49,7 +49,10 @@ fn requirements() -> Result<Needs, String> {
             Err(error) => Err(error.to_string()),
         },
     };
-    let probe = unshare().args(["--", "true"]).output().map_err(|e| format!("unshare: {e}"))?;
+    let probe = unshare()
+        .args(["--", "true"])
+        .output()
+        .map_err(|e| format!("unshare: {e}"))?;
     if !probe.status.success() {
         return Err(format!(
             "no namespaces here: {}",
@@ -59,13 +62,23 @@ fn requirements() -> Result<Needs, String> {
     Ok(Needs {
         lab: root(RootKind::Lab, LAB_ROOT)?,
         workload: root(RootKind::Workload, WORKLOAD_ROOT)?,
-        http_server: programs::install(&cache).map_err(|e| e.to_string())?.http_server,
+        http_server: programs::install(&cache)
+            .map_err(|e| e.to_string())?
+            .http_server,
     })
 }
 
 fn unshare() -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "--net", "--ipc", "--uts"]);
+    command.args([
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--net",
+        "--ipc",
+        "--uts",
+    ]);
     let forced = std::env::var_os("TRUNKLINE_TEST_USER_NAMESPACE").is_some();
     if forced || !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user", "--map-auto"]);
@@ -109,7 +122,12 @@ fn cgroups() -> Vec<PathBuf> {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 let name = entry.file_name();
-                if name.len() == 64 && name.to_string_lossy().bytes().all(|b| b.is_ascii_hexdigit()) {
+                if name.len() == 64
+                    && name
+                        .to_string_lossy()
+                        .bytes()
+                        .all(|b| b.is_ascii_hexdigit())
+                {
                     found.push(entry.path());
                 }
                 queue.push(entry.path());

@@ -258,26 +258,41 @@ fn overlay(facts: &Facts) -> Check {
             as_root(facts, "modprobe overlay"),
         ),
         KernelModule::Loadable => Check::ok(id, title, "a module"),
-        KernelModule::Missing => Check::ok(id, title, "not in this kernel").bad(
-            Status::Failed,
-            NO_LAB,
-            as_root(facts, "modprobe overlay"),
-        ),
+        KernelModule::Missing | KernelModule::Unlisted => Check::ok(
+            id,
+            title,
+            "not in this kernel",
+        )
+        .bad(Status::Failed, NO_LAB, as_root(facts, "modprobe overlay")),
     }
 }
 
 fn network_devices(facts: &Facts) -> Check {
     let (id, title) = (CheckId::NetworkDevices, "veth and bridge devices");
-    let missing: Vec<&str> = [("veth", facts.veth), ("bridge", facts.bridge)]
-        .into_iter()
-        .filter(|(_, state)| *state == KernelModule::Missing)
-        .map(|(name, _)| name)
-        .collect();
-    if missing.is_empty() {
+    let in_state = |wanted: KernelModule| -> Vec<&str> {
+        let devices = [("veth", facts.veth), ("bridge", facts.bridge)];
+        devices
+            .into_iter()
+            .filter(|(_, state)| *state == wanted)
+            .map(|(name, _)| name)
+            .collect()
+    };
+    let missing = in_state(KernelModule::Missing);
+    let unlisted = in_state(KernelModule::Unlisted);
+    if missing.is_empty() && unlisted.is_empty() {
         Check::ok(id, title, "in the kernel, or modules")
+    } else if missing.is_empty() {
+        // As with a kernel that is not the distribution's.
+        let found = format!(
+            "this kernel does not tell whether it has {}",
+            unlisted.join(" and ")
+        );
+        Check {
+            status: Status::Info,
+            ..Check::ok(id, title, found)
+        }
     } else {
-        // The lists may be missing where the kernel is not the distribution's.
-        let found = format!("this kernel does not list {}", missing.join(" and "));
+        let found = format!("this kernel does not have {}", missing.join(" and "));
         let command = format!("modprobe --all {}", missing.join(" "));
         Check::ok(id, title, found).bad(
             Status::Warning,

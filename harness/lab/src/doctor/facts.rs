@@ -98,6 +98,8 @@ pub enum KernelModule {
     /// The kernel can load it.
     Loadable,
     Missing,
+    /// The kernel came without the lists that would tell.
+    Unlisted,
 }
 
 impl Facts {
@@ -260,6 +262,8 @@ impl Modules {
             KernelModule::Present
         } else if self.listed.iter().any(|list| list.contains(&file)) {
             KernelModule::Loadable
+        } else if self.listed.iter().all(String::is_empty) {
+            KernelModule::Unlisted
         } else {
             KernelModule::Missing
         }

@@ -73,13 +73,10 @@ mod tests {
             let mut held: Vec<u32> = Vec::new();
             for step in steps {
                 if step < 5 {
-                    match numbers.allocate() {
-                        Some(number) => {
-                            prop_assert!(!held.contains(&number));
-                            held.push(number);
-                        }
-                        None => prop_assert_eq!(held.len(), 5),
-                    }
+                    let number = numbers.allocate();
+                    prop_assert_eq!(number.is_none(), held.len() == 5);
+                    prop_assert!(number.is_none_or(|number| !held.contains(&number)));
+                    held.extend(number);
                 } else if !held.is_empty() {
                     numbers.release(held.remove(usize::from(step) % held.len()));
                 }

@@ -6,16 +6,16 @@ use trunkline_lab::doctor::{self, Check, Status};
 use crate::{
     cli::{Doctor, Global},
     exit::{Exit, Failure, OrExit},
-    host,
+    host, out,
 };
 
 pub fn doctor(args: &Doctor, global: &Global) -> Result<Exit, Failure> {
     let cache = host::cache(global)?;
     let checks = doctor::examine(cache.root());
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&checks).or_exit(Exit::Broken)?);
+        out::line(serde_json::to_string_pretty(&checks).or_exit(Exit::Broken)?)?;
     } else {
-        anstream::println!("{}", render(&checks));
+        out::line(render(&checks))?;
     }
     let broken = checks.iter().any(|check| check.status == Status::Failed);
     Ok(if broken { Exit::Host } else { Exit::Ok })

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     cli::List,
     exit::{Exit, Failure, OrExit},
-    labs, suite,
+    labs, out, suite,
 };
 
 pub fn list(args: &List) -> Result<Exit, Failure> {
@@ -33,14 +33,14 @@ fn scenarios(args: &List) -> Result<Exit, Failure> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&all).or_exit(Exit::Broken)?);
+        out::line(serde_json::to_string_pretty(&all).or_exit(Exit::Broken)?)?;
     } else {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(["NAME", "TAGS", "TITLE"]);
         for scenario in &selected {
             table.add_row([scenario.full_name(), tags(scenario).join(","), scenario.spec.title.value.clone()]);
         }
-        println!("{table}");
+        out::line(table)?;
     }
     Ok(if loaded.has_errors() {
         Exit::Invalid
@@ -54,7 +54,7 @@ fn scenarios(args: &List) -> Result<Exit, Failure> {
 fn labs(as_json: bool) -> Result<Exit, Failure> {
     let alive = labs::alive().or_exit(Exit::Broken)?;
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&alive).or_exit(Exit::Broken)?);
+        out::line(serde_json::to_string_pretty(&alive).or_exit(Exit::Broken)?)?;
         return Ok(Exit::Ok);
     }
     let mut table = Table::new();
@@ -63,6 +63,6 @@ fn labs(as_json: bool) -> Result<Exit, Failure> {
         let since = lab.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         table.add_row([lab.name, lab.nodes.to_string(), lab.server, lab.kubeconfig.to_string(), since]);
     }
-    println!("{table}");
+    out::line(table)?;
     Ok(Exit::Ok)
 }

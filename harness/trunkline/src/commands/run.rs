@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
+    let stop = interruptible()?;
     let loaded = suite::load(&args.selection);
     suite::sound(&loaded)?;
     let selected = suite::select(&loaded, &args.selection);
@@ -36,7 +37,10 @@ pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
     let reports = Reports::new(&report_options(args, global)).or_exit(Exit::Broken)?;
     let spec = host::lab_spec(&args.lab)?;
     let cache = host::cache(global)?;
-    let rootfs = host::prepare(&cache, &spec).await?;
+    let rootfs = tokio::select! {
+        rootfs = host::prepare(&cache, &spec) => rootfs?,
+        () = stop.cancelled() => return Ok(Exit::Interrupted),
+    };
 
     let started = Instant::now();
     let (sender, receiver) = events::channel(RunId::random());
@@ -46,9 +50,9 @@ pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
         site: "lab".to_owned(),
         cases: selected.len(),
     });
-    let stop = interruptible()?;
     let runner = Runner { args, spec, cache, rootfs, verbose: global.verbose > 0, events: sender.clone(), stop };
     runner.all(&selected).await;
+    let interrupted = runner.stop.is_cancelled();
     drop(runner);
     sender.send(EventKind::RunFinished { took: started.elapsed() });
     drop(sender);
@@ -60,6 +64,9 @@ pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
         {
             eprintln!("{what}: {path}");
         }
+    }
+    if interrupted {
+        return Ok(Exit::Interrupted);
     }
     verdict(&tally, args.require_ran)
 }
@@ -90,7 +97,7 @@ fn interruptible() -> Result<CancellationToken, Failure> {
                 // The lifeline closes with this process, so even this leaves nothing behind.
                 std::process::exit(i32::from(Exit::Interrupted as u8));
             }
-            eprintln!("\ninterrupted; ending the lab (once more to end at once)");
+            eprintln!("\ninterrupted; winding up (once more to end at once)");
             token.cancel();
         }
     });
@@ -155,20 +162,7 @@ impl Runner<'_> {
             cleanup: Cleanup::Leave,
             ..RunOptions::default()
         };
-        let cancel = options.cancel.clone();
-        let outcome = {
-            let running = trunkline_engine::run(scenario, Arc::new(site), options, &self.events);
-            tokio::pin!(running);
-            tokio::select! {
-                outcome = &mut running => outcome,
-                error = lab.failure() => {
-                    tracing::error!("{error}");
-                    log.show();
-                    cancel.cancel();
-                    running.await
-                }
-            }
-        };
+        let outcome = trunkline_engine::run(scenario, Arc::new(site), options, &self.events).await;
         if let Err(error) = lab.shutdown().await {
             tracing::error!("the lab did not end well: {error}");
         }
@@ -189,6 +183,7 @@ impl Runner<'_> {
         let options =
             LabOptions { spec, rootfs: self.rootfs.clone(), cache: self.cache.clone(), listener, log: log.target() };
         let lab = Lab::start(options).await?;
+        host::ready(&lab).await?;
         let site = LabSite::new(&lab).await?;
         Ok((lab, site))
     }

@@ -1,9 +1,8 @@
 //! `trunkline up`: a lab that stays.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +14,7 @@ use crate::{
     exit::{Exit, Failure, OrExit},
     host,
     labs::{LabDir, Record},
+    out,
 };
 
 /// What the background half says once, on its standard output.
@@ -31,15 +31,14 @@ pub async fn up(args: &Up, global: &Global) -> Result<Exit, Failure> {
     host::prepare(&host::cache(global)?, &spec).await?;
     if args.foreground {
         return keep(args, global, |record| {
-            announce(record);
-            Ok(())
+            announce(record).map_err(|failure| failure.report)
         })
         .await;
     }
     let dir = LabDir::new(&args.name);
     match tokio::task::spawn_blocking(in_background).await.or_exit(Exit::Broken)?? {
         Said::Up(record) => {
-            announce(&record);
+            announce(&record)?;
             Ok(Exit::Ok)
         }
         Said::Failed { exit, message } => {
@@ -55,14 +54,14 @@ pub async fn supervise(args: &Up, global: &Global) -> Result<Exit, Failure> {
     // A terminal that closes shall not take the lab with it.
     nix::unistd::setsid().or_exit(Exit::Broken)?;
     let outcome = keep(args, global, |record| {
-        println!("{}", serde_json::to_string(&Said::Up(record.clone()))?);
-        Ok(())
+        Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&Said::Up(record.clone()))?)?)
     })
     .await;
     if let Err(failure) = &outcome {
         let message = format!("{:#}", failure.report);
         if let Ok(line) = serde_json::to_string(&Said::Failed { exit: failure.exit as u8, message }) {
-            println!("{line}");
+            // Whoever asked may be gone.
+            let _ = writeln!(std::io::stdout(), "{line}");
         }
     }
     outcome
@@ -114,7 +113,10 @@ async fn keep(
     };
     let lab = match started {
         Ok(lab) => lab,
-        Err(failure) => return Err(failure),
+        Err(failure) => {
+            dir.forget_unless_logged().or_exit(Exit::Broken)?;
+            return Err(failure);
+        }
     };
     let record = Record {
         name: args.name.clone(),
@@ -125,19 +127,19 @@ async fn keep(
         started: jiff::Timestamp::now(),
     };
     dir.publish(&record, lab.kubeconfig()).or_exit(Exit::Broken)?;
-    tell(&record).or_exit(Exit::Broken)?;
-    let outcome = tokio::select! {
-        _ = interrupt.recv() => Ok(Exit::Ok),
-        _ = terminate.recv() => Ok(Exit::Ok),
-        error = lab.failure() => Err(Failure::new(Exit::Broken, error)),
+    // A lab that nobody was told of would be nobody's to end.
+    let outcome = match tell(&record) {
+        Err(error) => Err(Failure::new(Exit::Broken, error)),
+        Ok(()) => tokio::select! {
+            _ = interrupt.recv() => Ok(Exit::Ok),
+            _ = terminate.recv() => Ok(Exit::Ok),
+            error = lab.failure() => Err(Failure::new(Exit::Broken, error)),
+        },
     };
     lab.shutdown().await.or_exit(Exit::Broken)?;
     dir.remove().or_exit(Exit::Broken)?;
     outcome
 }
-
-/// Nodes that are not Ready by then never will be.
-const READY_LIMIT: Duration = Duration::from_secs(60);
 
 async fn start(args: &Up, global: &Global, dir: &LabDir) -> Result<Lab, Failure> {
     let cache = host::cache(global)?;
@@ -146,22 +148,17 @@ async fn start(args: &Up, global: &Global, dir: &LabDir) -> Result<Lab, Failure>
     let listener = host::listen(args.port)?;
     let log = LogTo::File(dir.log().into());
     let lab = Lab::start(LabOptions { spec, rootfs, cache, listener, log }).await.or_exit(Exit::Broken)?;
-    match tokio::time::timeout(READY_LIMIT, lab.ready()).await {
-        Ok(ready) => ready.or_exit(Exit::Broken)?,
-        Err(_) => {
-            let message = anyhow::anyhow!("the lab's nodes are not Ready after {READY_LIMIT:?}; its log: {}", dir.log());
-            return Err(Failure::new(Exit::Broken, message));
-        }
-    }
+    host::ready(&lab).await.or_exit(Exit::Broken)?;
     Ok(lab)
 }
 
 /// For the shell on standard output, for the person on standard error.
-fn announce(record: &Record) {
-    println!("export KUBECONFIG={}", record.kubeconfig);
+fn announce(record: &Record) -> Result<(), Failure> {
+    out::line(format_args!("export KUBECONFIG={}", record.kubeconfig))?;
     let name = if record.name == "lab" { String::new() } else { format!(" --name {}", record.name) };
     eprintln!("lab {} is up: {} nodes, API at {}", record.name, record.nodes, record.server);
     eprintln!("end it with: trunkline down{name}");
+    Ok(())
 }
 
 /// It becomes a directory and part of the nodes' names.

@@ -40,7 +40,7 @@ impl Build<'_> {
         if let Some(found) = look(self.cache, self.kind, &self.key).found() {
             return Ok(found);
         }
-        preflight(&source)?;
+        preflight(&source, &path_with_sbin())?;
         let identity = Identity::current()?;
         self.require_room(&directory)?;
 
@@ -277,9 +277,8 @@ impl Build<'_> {
 }
 
 /// What the host must have, before anything is created.
-fn preflight(source: &Source) -> Result<(), RootFsError> {
-    let path = path_with_sbin();
-    let found = std::env::split_paths(&path).any(|part| part.join("mmdebstrap").is_file());
+fn preflight(source: &Source, path: &OsStr) -> Result<(), RootFsError> {
+    let found = std::env::split_paths(path).any(|part| part.join("mmdebstrap").is_file());
     if !found {
         return Err(RootFsError::NoMmdebstrap);
     }
@@ -314,4 +313,50 @@ fn packages(list: &Path) -> Result<BTreeMap<String, String>, RootFsError> {
         .lines()
         .filter_map(|line| manifest::package_of(&PathBuf::from(line)))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_lacks_is_named_with_its_command() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Source {
+            mirror: "http://mirror.test/debian".to_owned(),
+            keyring: directory.path().join("keyring.gpg"),
+        };
+        let path = directory.path().as_os_str();
+        let message = || preflight(&source, path).unwrap_err().to_string();
+        assert!(message().contains("apt-get install mmdebstrap"));
+        fs::write(directory.path().join("mmdebstrap"), "").unwrap();
+        assert!(message().contains("apt-get install debian-archive-keyring"));
+        fs::write(&source.keyring, "").unwrap();
+        assert!(preflight(&source, path).is_ok());
+    }
+
+    #[test]
+    fn room_is_asked_for_before_anything_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path());
+        let (mut recipe, key) = RootKind::Lab.recipe().unwrap();
+        recipe.needs_mb = u64::MAX;
+        let build = Build {
+            cache: &cache,
+            kind: RootKind::Lab,
+            recipe,
+            key,
+            stop: Stop::default(),
+            report: &|_| {},
+        };
+        let message = build
+            .require_room(directory.path())
+            .unwrap_err()
+            .to_string();
+        let place = directory.path().display().to_string();
+        assert!(
+            message.contains("MB are free") && message.contains(&place),
+            "{message}"
+        );
+    }
 }

@@ -48,8 +48,13 @@ pub struct RootFs {
 
 /// The root file system when it is already there and complete. Takes about a millisecond.
 pub fn find(cache: &Cache, kind: RootKind) -> Result<Option<RootFs>, RootFsError> {
+    Ok(inspect(cache, kind)?.found())
+}
+
+/// What there is of the root file system.
+pub fn inspect(cache: &Cache, kind: RootKind) -> Result<Look, RootFsError> {
     let (_, key) = kind.recipe()?;
-    Ok(look(cache, kind, &key).found())
+    Ok(look(cache, kind, &key))
 }
 
 /// Finds the root file system or builds it. Two processes may call this at once: one builds, the
@@ -100,8 +105,10 @@ pub async fn ensure(
 }
 
 /// What lies in the cache under a key.
-enum Look {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
     Found(RootFs),
+    /// Something is there and cannot be used, for this reason; [`ensure`] builds it again.
     Damaged(String),
     Absent,
 }

@@ -71,7 +71,7 @@ impl Registry {
     }
 
     /// Stores an image; its digest.
-    pub fn image(&self, tag: &str, layers: &[Vec<u8>], config: Value, arch: &str) -> String {
+    pub fn image(&self, tag: &str, layers: &[Vec<u8>], config: &Value, arch: &str) -> String {
         let diff_ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
         let configuration = json!({
             "os": "linux", "architecture": arch, "config": config,

@@ -55,7 +55,7 @@ pub fn exchange(
     id: u16,
     deadline: Deadline,
 ) -> Result<Reply, Failed> {
-    let Ok(question) = question(name, record_type, id) else {
+    let Some(question) = question(name, record_type, id) else {
         return Err(Failed::negative(Lookup::InvalidName, name, None));
     };
     let unanswered = |outcome| Failed::Unanswered { server, outcome };
@@ -68,16 +68,20 @@ pub fn exchange(
     judge(server, name, record_type, message)
 }
 
-fn question(name: &str, record_type: TYPE, id: u16) -> simple_dns::Result<Vec<u8>> {
+/// `None` for what is not a name. The codec lets empty labels pass.
+fn question(name: &str, record_type: TYPE, id: u16) -> Option<Vec<u8>> {
+    if !name.is_empty() && name.split('.').any(str::is_empty) {
+        return None;
+    }
     let mut packet = Packet::new_query(id);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
     packet.questions.push(Question::new(
-        Name::new(name)?,
+        Name::new(name).ok()?,
         QTYPE::TYPE(record_type),
         QCLASS::CLASS(CLASS::IN),
         false,
     ));
-    packet.build_bytes_vec()
+    packet.build_bytes_vec().ok()
 }
 
 fn over_udp(

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -32,13 +34,16 @@ pub(super) fn conditions(
     conditions.extend(progressing(&before, spec, sets, status, now));
     for condition in &mut conditions {
         let same = old.iter().find(|c| c.type_ == condition.type_);
-        let unchanged = same.is_some_and(|c| c.status == condition.status && c.reason == condition.reason);
+        let unchanged =
+            same.is_some_and(|c| c.status == condition.status && c.reason == condition.reason);
         let transition = same
             .filter(|c| c.status == condition.status)
             .and_then(|c| c.last_transition_time.clone());
         condition.last_transition_time = Some(transition.unwrap_or(Time(now)));
         let moved = condition.type_ == "Progressing" && has_moved(&before, status);
-        let update = same.filter(|_| unchanged && !moved).and_then(|c| c.last_update_time.clone());
+        let update = same
+            .filter(|_| unchanged && !moved)
+            .and_then(|c| c.last_update_time.clone());
         condition.last_update_time = Some(update.unwrap_or(Time(now)));
     }
     conditions
@@ -88,7 +93,12 @@ fn progressing(
     status: &DeploymentStatus,
     now: Timestamp,
 ) -> Option<DeploymentCondition> {
-    let old = before.conditions.iter().flatten().find(|c| c.type_ == "Progressing").cloned();
+    let old = before
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "Progressing")
+        .cloned();
     let Some(new) = &sets.new else { return old };
     let name = new.name_any();
     if is_complete(spec, status) {
@@ -97,7 +107,12 @@ fn progressing(
     }
     if sets.created {
         let message = format!("Created new replica set {name:?}");
-        return Some(condition("Progressing", true, "NewReplicaSetCreated", message));
+        return Some(condition(
+            "Progressing",
+            true,
+            "NewReplicaSetCreated",
+            message,
+        ));
     }
     if spec.paused == Some(true) {
         return old;
@@ -119,10 +134,22 @@ fn progressing(
 }
 
 /// When the deadline has to be looked at.
-pub(super) fn deadline_action(spec: &DeploymentSpec, status: &DeploymentStatus, now: Timestamp) -> Action {
-    let progressing = status.conditions.iter().flatten().find(|c| c.type_ == "Progressing");
-    let over = progressing.is_none_or(|c| matches!(c.reason.as_deref(), Some(COMPLETE | TIMED_OUT)));
-    let Some(since) = progressing.and_then(|c| c.last_update_time.as_ref()).filter(|_| !over) else {
+pub(super) fn deadline_action(
+    spec: &DeploymentSpec,
+    status: &DeploymentStatus,
+    now: Timestamp,
+) -> Action {
+    let progressing = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "Progressing");
+    let over =
+        progressing.is_none_or(|c| matches!(c.reason.as_deref(), Some(COMPLETE | TIMED_OUT)));
+    let Some(since) = progressing
+        .and_then(|c| c.last_update_time.as_ref())
+        .filter(|_| !over)
+    else {
         return Action::await_change();
     };
     let left = deadline(spec) - now.duration_since(since.0);

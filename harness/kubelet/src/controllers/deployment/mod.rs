@@ -20,8 +20,14 @@ use super::common::{Context, Failure, drive, is_deleted, owned, value, write_sta
 use crate::events::Recorder;
 
 pub(super) async fn run(client: Client, recorder: Recorder) {
-    let controller = Controller::new(Api::<Deployment>::all(client.clone()), watcher::Config::default())
-        .owns(Api::<ReplicaSet>::all(client.clone()), watcher::Config::default());
+    let controller = Controller::new(
+        Api::<Deployment>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .owns(
+        Api::<ReplicaSet>::all(client.clone()),
+        watcher::Config::default(),
+    );
     drive(
         controller,
         Context::new(client, recorder, "deployment-controller"),
@@ -46,7 +52,11 @@ async fn reconcile(deployment: Arc<Deployment>, context: Arc<Context>) -> Result
     let before = value(deployment.status.as_ref());
     write_status(&context.client, &*deployment, before, value(Some(&status))).await?;
     sets.prune(&context, &deployment, &spec, &status).await?;
-    Ok(conditions::deadline_action(&spec, &status, Timestamp::now()))
+    Ok(conditions::deadline_action(
+        &spec,
+        &status,
+        Timestamp::now(),
+    ))
 }
 
 /// One step from old ReplicaSets to the new one.
@@ -59,13 +69,19 @@ async fn roll(
     let recreate = spec.strategy.as_ref().and_then(|s| s.type_.as_deref()) == Some("Recreate");
     let bounds = Bounds::of(spec);
     if recreate {
-        let old_scales = sets.old.iter().map(|s| (s.name_any(), 0)).collect::<Vec<_>>();
-        sets.scale(context, deployment, &bounds, &old_scales).await?;
+        let old_scales = sets
+            .old
+            .iter()
+            .map(|s| (s.name_any(), 0))
+            .collect::<Vec<_>>();
+        sets.scale(context, deployment, &bounds, &old_scales)
+            .await?;
         if old_pods_remain(context, sets).await? {
             return Ok(());
         }
     }
-    sets.ensure_new(context, deployment, spec, &bounds, recreate).await?;
+    sets.ensure_new(context, deployment, spec, &bounds, recreate)
+        .await?;
     if recreate {
         if let Some(new) = &sets.new {
             let wanted = vec![(new.name_any(), bounds.replicas)];
@@ -75,11 +91,18 @@ async fn roll(
     }
     let size = |set: &ReplicaSet| Size {
         wanted: set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1),
-        available: set.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0),
+        available: set
+            .status
+            .as_ref()
+            .and_then(|s| s.available_replicas)
+            .unwrap_or(0),
     };
     let Some(new) = &sets.new else { return Ok(()) };
     let old: Vec<Size> = sets.old.iter().map(size).collect();
-    let Scale { new: new_size, old: old_sizes } = rolling::step(&bounds, size(new), &old);
+    let Scale {
+        new: new_size,
+        old: old_sizes,
+    } = rolling::step(&bounds, size(new), &old);
     let mut wanted = vec![(new.name_any(), new_size)];
     wanted.extend(sets.old.iter().map(ResourceExt::name_any).zip(old_sizes));
     sets.scale(context, deployment, &bounds, &wanted).await
@@ -102,11 +125,26 @@ async fn old_pods_remain(context: &Context, sets: &Sets) -> Result<bool, Failure
     Ok(false)
 }
 
-fn status(deployment: &Deployment, spec: &DeploymentSpec, sets: &Sets, now: Timestamp) -> DeploymentStatus {
+fn status(
+    deployment: &Deployment,
+    spec: &DeploymentSpec,
+    sets: &Sets,
+    now: Timestamp,
+) -> DeploymentStatus {
     let sum = |pick: fn(&ReplicaSet) -> i32| sets.all().map(pick).sum::<i32>();
     let replicas = sum(|s| s.status.as_ref().map_or(0, |s| s.replicas));
-    let ready = sum(|s| s.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0));
-    let available = sum(|s| s.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0));
+    let ready = sum(|s| {
+        s.status
+            .as_ref()
+            .and_then(|s| s.ready_replicas)
+            .unwrap_or(0)
+    });
+    let available = sum(|s| {
+        s.status
+            .as_ref()
+            .and_then(|s| s.available_replicas)
+            .unwrap_or(0)
+    });
     let wanted = sum(|s| s.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1));
     let updated = sets
         .new

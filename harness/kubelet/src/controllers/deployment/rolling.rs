@@ -14,7 +14,11 @@ pub(super) struct Bounds {
 impl Bounds {
     pub(super) fn of(spec: &DeploymentSpec) -> Self {
         let replicas = spec.replicas.unwrap_or(1);
-        let rolling = spec.strategy.as_ref().and_then(|s| s.rolling_update.clone()).unwrap_or_default();
+        let rolling = spec
+            .strategy
+            .as_ref()
+            .and_then(|s| s.rolling_update.clone())
+            .unwrap_or_default();
         let recreate = spec.strategy.as_ref().and_then(|s| s.type_.as_deref()) == Some("Recreate");
         if recreate {
             return Self {
@@ -24,8 +28,16 @@ impl Bounds {
             };
         }
         let quarter = IntOrString::String("25%".to_owned());
-        let surge = portion(rolling.max_surge.as_ref().unwrap_or(&quarter), replicas, Round::Up);
-        let mut unavailable = portion(rolling.max_unavailable.as_ref().unwrap_or(&quarter), replicas, Round::Down);
+        let surge = portion(
+            rolling.max_surge.as_ref().unwrap_or(&quarter),
+            replicas,
+            Round::Up,
+        );
+        let mut unavailable = portion(
+            rolling.max_unavailable.as_ref().unwrap_or(&quarter),
+            replicas,
+            Round::Down,
+        );
         // or nothing could ever move
         if surge == 0 && unavailable == 0 {
             unavailable = 1;
@@ -125,7 +137,11 @@ mod tests {
     #[case(json!({}), 1, (1, 0))]
     #[case(json!({"maxSurge": 0, "maxUnavailable": "10%"}), 4, (0, 1))]
     #[case(json!({"maxSurge": "50%", "maxUnavailable": 0}), 3, (2, 0))]
-    fn bounds(#[case] rolling: serde_json::Value, #[case] replicas: i32, #[case] expected: (i32, i32)) {
+    fn bounds(
+        #[case] rolling: serde_json::Value,
+        #[case] replicas: i32,
+        #[case] expected: (i32, i32),
+    ) {
         let spec = serde_json::from_value(json!({
             "replicas": replicas, "selector": {}, "template": {}, "strategy": {"rollingUpdate": rolling},
         }));
@@ -188,7 +204,10 @@ mod tests {
             let scale = step(&bounds, full(new), &sizes);
             (new, old) = (scale.new, scale.old);
             let total = new + old.iter().sum::<i32>();
-            assert!(total <= replicas + surge && total >= replicas - unavailable, "{total}");
+            assert!(
+                total <= replicas + surge && total >= replicas - unavailable,
+                "{total}"
+            );
         }
         assert_eq!((new, old.iter().sum::<i32>()), (replicas, 0));
     }

@@ -1,9 +1,11 @@
 //! A Deployment's ReplicaSets.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicaSetSpec};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet, ReplicaSetSpec,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::rolling::Bounds;
@@ -29,7 +31,9 @@ impl Sets {
     pub(super) fn new(spec: &DeploymentSpec, found: Vec<ReplicaSet>) -> Self {
         let (mut same, mut old): (Vec<_>, Vec<_>) = found.into_iter().partition(|set| {
             let template = set.spec.as_ref().and_then(|s| s.template.as_ref());
-            template.is_some_and(|t| template::without_label(t, HASH) == template::without_label(&spec.template, HASH))
+            template.is_some_and(|t| {
+                template::without_label(t, HASH) == template::without_label(&spec.template, HASH)
+            })
         });
         // the oldest of equals
         let new = (!same.is_empty()).then(|| same.remove(0));
@@ -57,43 +61,48 @@ impl Sets {
         let latest = self.old.iter().map(revision).max().unwrap_or(0);
         let namespace = deployment.namespace().unwrap_or_default();
         let api: Api<ReplicaSet> = Api::namespaced(context.client.clone(), &namespace);
-        let number = match &self.new {
-            Some(set) => {
-                let number = revision(set).max(latest + 1);
-                if number != revision(set) {
-                    let patch = json!({"metadata": {"annotations": {REVISION: number.to_string()}}});
-                    let set = api
-                        .patch(&set.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-                        .await?;
-                    self.new = Some(set);
-                }
-                number
+        let number = if let Some(set) = &self.new {
+            let number = revision(set).max(latest + 1);
+            if number != revision(set) {
+                let patch = json!({"metadata": {"annotations": {REVISION: number.to_string()}}});
+                let set = api
+                    .patch(
+                        &set.name_any(),
+                        &PatchParams::default(),
+                        &Patch::Merge(patch),
+                    )
+                    .await?;
+                self.new = Some(set);
             }
-            None => {
-                let number = latest + 1;
-                let size = self.first_size(bounds, recreate);
-                let set = replica_set(deployment, spec, bounds, number, size);
-                let name = set.name_any();
-                self.new = Some(match api.create(&PostParams::default(), &set).await {
-                    Ok(set) => {
-                        self.created = true;
-                        if size > 0 {
-                            announce(context, deployment, "up", &name, 0, size);
-                        }
-                        set
+            number
+        } else {
+            let number = latest + 1;
+            let size = self.first_size(bounds, recreate);
+            let set = replica_set(deployment, spec, bounds, number, size);
+            let name = set.name_any();
+            self.new = Some(match api.create(&PostParams::default(), &set).await {
+                Ok(set) => {
+                    self.created = true;
+                    if size > 0 {
+                        announce(context, deployment, "up", &name, 0, size);
                     }
-                    // made a moment ago, before our list showed it
-                    Err(kube::Error::Api(error)) if error.code == 409 => api.get(&name).await?,
-                    Err(error) => return Err(error.into()),
-                });
-                number
-            }
+                    set
+                }
+                // made a moment ago, before our list showed it
+                Err(kube::Error::Api(error)) if error.code == 409 => api.get(&name).await?,
+                Err(error) => return Err(error.into()),
+            });
+            number
         };
         if deployment.annotations().get(REVISION) != Some(&number.to_string()) {
             let api: Api<Deployment> = Api::namespaced(context.client.clone(), &namespace);
             let patch = json!({"metadata": {"annotations": {REVISION: number.to_string()}}});
-            api.patch(&deployment.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-                .await?;
+            api.patch(
+                &deployment.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -115,8 +124,10 @@ impl Sets {
         bounds: &Bounds,
         sizes: &[(String, i32)],
     ) -> Result<(), Failure> {
-        let api: Api<ReplicaSet> =
-            Api::namespaced(context.client.clone(), &deployment.namespace().unwrap_or_default());
+        let api: Api<ReplicaSet> = Api::namespaced(
+            context.client.clone(),
+            &deployment.namespace().unwrap_or_default(),
+        );
         for set in self.old.iter_mut().chain(&mut self.new) {
             let name = set.name_any();
             let Some((_, size)) = sizes.iter().find(|(n, _)| *n == name) else {
@@ -124,13 +135,18 @@ impl Sets {
             };
             let before = wanted(set);
             let annotations = scale_annotations(bounds);
-            let annotated = annotations.iter().all(|(k, v)| set.annotations().get(*k) == Some(v));
+            let annotated = annotations
+                .iter()
+                .all(|(k, v)| set.annotations().get(*k) == Some(v));
             if before == *size && (annotated || *size == 0) {
                 continue;
             }
             let annotations: std::collections::BTreeMap<_, _> = annotations.into_iter().collect();
-            let patch = json!({"metadata": {"annotations": annotations}, "spec": {"replicas": size}});
-            *set = api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            let patch =
+                json!({"metadata": {"annotations": annotations}, "spec": {"replicas": size}});
+            *set = api
+                .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+                .await?;
             if before != *size {
                 let direction = if *size > before { "up" } else { "down" };
                 announce(context, deployment, direction, &name, before, *size);
@@ -148,18 +164,26 @@ impl Sets {
         status: &DeploymentStatus,
     ) -> Result<(), Failure> {
         let replicas = spec.replicas.unwrap_or(1);
-        if status.updated_replicas.unwrap_or(0) != replicas || status.replicas.unwrap_or(0) != replicas {
+        if status.updated_replicas.unwrap_or(0) != replicas
+            || status.replicas.unwrap_or(0) != replicas
+        {
             return Ok(());
         }
         let keep = usize::try_from(spec.revision_history_limit.unwrap_or(10)).unwrap_or(0);
         let mut idle: Vec<_> = self
             .old
             .iter()
-            .filter(|s| wanted(s) == 0 && s.status.as_ref().is_none_or(|s| s.replicas == 0) && !is_deleted(*s))
+            .filter(|s| {
+                wanted(s) == 0
+                    && s.status.as_ref().is_none_or(|s| s.replicas == 0)
+                    && !is_deleted(*s)
+            })
             .collect();
         idle.sort_by_key(|s| std::cmp::Reverse(revision(s)));
-        let api: Api<ReplicaSet> =
-            Api::namespaced(context.client.clone(), &deployment.namespace().unwrap_or_default());
+        let api: Api<ReplicaSet> = Api::namespaced(
+            context.client.clone(),
+            &deployment.namespace().unwrap_or_default(),
+        );
         for set in idle.into_iter().skip(keep) {
             match api.delete(&set.name_any(), &DeleteParams::default()).await {
                 Ok(_) => {}
@@ -171,7 +195,14 @@ impl Sets {
     }
 }
 
-fn announce(context: &Context, deployment: &Deployment, direction: &str, set: &str, before: i32, size: i32) {
+fn announce(
+    context: &Context,
+    deployment: &Deployment,
+    direction: &str,
+    set: &str,
+    before: i32,
+    size: i32,
+) {
     context.event(
         deployment,
         Severity::Normal,
@@ -185,7 +216,10 @@ fn wanted(set: &ReplicaSet) -> i32 {
 }
 
 fn revision(set: &ReplicaSet) -> i64 {
-    set.annotations().get(REVISION).and_then(|r| r.parse().ok()).unwrap_or(0)
+    set.annotations()
+        .get(REVISION)
+        .and_then(|r| r.parse().ok())
+        .unwrap_or(0)
 }
 
 fn scale_annotations(bounds: &Bounds) -> [(&'static str, String); 2] {

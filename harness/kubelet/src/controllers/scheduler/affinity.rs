@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec, TopologySpreadConstraint,
+    Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec,
+    TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
@@ -18,13 +19,25 @@ const OTHERS_ANTI_AFFINITY: &str = "node(s) didn't satisfy existing pods anti-af
 /// `nodeSelector` and required node affinity.
 pub(crate) fn matches_node(spec: &PodSpec, node: &Node) -> bool {
     let labels = node.labels();
-    let selected = spec.node_selector.iter().flatten().all(|(k, v)| labels.get(k) == Some(v));
+    let selected = spec
+        .node_selector
+        .iter()
+        .flatten()
+        .all(|(k, v)| labels.get(k) == Some(v));
     let required = spec
         .affinity
         .as_ref()
         .and_then(|a| a.node_affinity.as_ref())
-        .and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    selected && required.is_none_or(|r| r.node_selector_terms.iter().any(|term| term_matches(term, node)))
+        .and_then(|a| {
+            a.required_during_scheduling_ignored_during_execution
+                .as_ref()
+        });
+    selected
+        && required.is_none_or(|r| {
+            r.node_selector_terms
+                .iter()
+                .any(|term| term_matches(term, node))
+        })
 }
 
 pub(super) fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
@@ -47,7 +60,12 @@ pub(super) fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
 fn requirement(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
     let values = requirement.values.as_deref().unwrap_or_default();
     let listed = value.is_some_and(|v| values.iter().any(|w| w == v));
-    let numbers = || Some((value?.parse::<i64>().ok()?, values.first()?.parse::<i64>().ok()?));
+    let numbers = || {
+        Some((
+            value?.parse::<i64>().ok()?,
+            values.first()?.parse::<i64>().ok()?,
+        ))
+    };
     match requirement.operator.as_str() {
         "In" => listed,
         "NotIn" => !listed,
@@ -72,7 +90,11 @@ pub(super) fn pods_agree(world: &World, node: &NodeView, pod: &Pod) -> Result<()
         }
     }
     let wanted = affinity_terms(pod);
-    if !wanted.is_empty() && !wanted.iter().all(|term| has_company(world, node, pod, term)) {
+    if !wanted.is_empty()
+        && !wanted
+            .iter()
+            .all(|term| has_company(world, node, pod, term))
+    {
         return Err(NO_AFFINITY);
     }
     let lonely = anti_terms(pod).iter().any(|term| {
@@ -100,7 +122,11 @@ fn has_company(world: &World, node: &NodeView, pod: &Pod, term: &PodAffinityTerm
     joined || (selects(term, pod, pod) && nobody())
 }
 
-fn neighbours<'a>(world: &'a World, node: &'a NodeView, key: &'a str) -> impl Iterator<Item = &'a Pod> {
+fn neighbours<'a>(
+    world: &'a World,
+    node: &'a NodeView,
+    key: &'a str,
+) -> impl Iterator<Item = &'a Pod> {
     world
         .nodes
         .iter()
@@ -117,7 +143,10 @@ fn affinity_terms(pod: &Pod) -> Vec<PodAffinityTerm> {
         .as_ref()
         .and_then(|s| s.affinity.as_ref())
         .and_then(|a| a.pod_affinity.as_ref())
-        .and_then(|a| a.required_during_scheduling_ignored_during_execution.clone())
+        .and_then(|a| {
+            a.required_during_scheduling_ignored_during_execution
+                .clone()
+        })
         .unwrap_or_default()
 }
 
@@ -126,7 +155,10 @@ fn anti_terms(pod: &Pod) -> Vec<PodAffinityTerm> {
         .as_ref()
         .and_then(|s| s.affinity.as_ref())
         .and_then(|a| a.pod_anti_affinity.as_ref())
-        .and_then(|a| a.required_during_scheduling_ignored_during_execution.clone())
+        .and_then(|a| {
+            a.required_during_scheduling_ignored_during_execution
+                .clone()
+        })
         .unwrap_or_default()
 }
 
@@ -135,17 +167,27 @@ pub(super) fn selects(term: &PodAffinityTerm, owner: &Pod, other: &Pod) -> bool 
     let namespace = other.namespace().unwrap_or_default();
     let named = term.namespaces.as_deref().unwrap_or_default();
     // labels of namespaces are not known here: an empty selector means all of them
-    let everywhere = term.namespace_selector.as_ref().is_some_and(|s| *s == LabelSelector::default());
+    let everywhere = term
+        .namespace_selector
+        .as_ref()
+        .is_some_and(|s| *s == LabelSelector::default());
     let in_namespace = everywhere
         || if named.is_empty() {
             owner.namespace().unwrap_or_default() == namespace
         } else {
             named.contains(&namespace)
         };
-    in_namespace && term.label_selector.as_ref().is_some_and(|s| selector_matches(s, other.labels()))
+    in_namespace
+        && term
+            .label_selector
+            .as_ref()
+            .is_some_and(|s| selector_matches(s, other.labels()))
 }
 
-pub(crate) fn selector_matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+pub(crate) fn selector_matches(
+    selector: &LabelSelector,
+    labels: &BTreeMap<String, String>,
+) -> bool {
     Selector::try_from(selector.clone()).is_ok_and(|s| s.matches(labels))
 }
 
@@ -159,7 +201,12 @@ pub(super) fn spreads(world: &World, node: &NodeView, pod: &Pod) -> bool {
     constraints.into_iter().all(|c| spread(world, node, pod, c))
 }
 
-fn spread(world: &World, node: &NodeView, pod: &Pod, constraint: &TopologySpreadConstraint) -> bool {
+fn spread(
+    world: &World,
+    node: &NodeView,
+    pod: &Pod,
+    constraint: &TopologySpreadConstraint,
+) -> bool {
     let Some(own) = node.label(&constraint.topology_key) else {
         return false;
     };

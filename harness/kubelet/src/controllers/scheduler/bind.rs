@@ -16,10 +16,12 @@ pub(super) async fn bind(client: &Client, pod: &Pod, node: &str) -> Result<(), k
         "metadata": {"name": name, "namespace": namespace, "uid": pod.metadata.uid},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node},
     });
-    let request = http::Request::post(format!("/api/v1/namespaces/{namespace}/pods/{name}/binding"))
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(body.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
+    let request = http::Request::post(format!(
+        "/api/v1/namespaces/{namespace}/pods/{name}/binding"
+    ))
+    .header(http::header::CONTENT_TYPE, "application/json")
+    .body(body.to_string().into_bytes())
+    .map_err(kube::Error::HttpError)?;
     client.request::<Value>(request).await.map(|_| ())
 }
 
@@ -42,7 +44,11 @@ pub(super) async fn mark_unschedulable(client: &Client, pod: &Pod, message: &str
         }]},
     });
     if let Err(error) = api
-        .patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch))
+        .patch_status(
+            &pod.name_any(),
+            &PatchParams::default(),
+            &Patch::Strategic(patch),
+        )
         .await
     {
         tracing::debug!(%error, pod = pod.name_any(), "condition not written");

@@ -8,8 +8,8 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
-use super::affinity::term_matches;
 use super::Stores;
+use super::affinity::term_matches;
 use crate::controllers::volumes::{DEFAULT_CLASS, SELECTED_NODE};
 
 /// What the pod's claims mean for its place.
@@ -43,7 +43,9 @@ impl Claims {
             let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
             let volume = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref());
             match volume.filter(|_| bound) {
-                Some(volume) => claims.volumes.extend(stores.volumes.get(&ObjectRef::new(volume))),
+                Some(volume) => claims
+                    .volumes
+                    .extend(stores.volumes.get(&ObjectRef::new(volume))),
                 None if waits_for_consumer(&claim, stores) => claims.unbound.push(claim),
                 None => return Err("pod has unbound immediate PersistentVolumeClaims".to_owned()),
             }
@@ -66,14 +68,22 @@ impl Claims {
     /// Tells the provisioner where the pod will be.
     pub(super) async fn select_node(&self, client: &Client, node: &str) {
         for claim in &self.unbound {
-            if claim.annotations().get(SELECTED_NODE).is_some_and(|n| n == node) {
+            if claim
+                .annotations()
+                .get(SELECTED_NODE)
+                .is_some_and(|n| n == node)
+            {
                 continue;
             }
             let api: Api<PersistentVolumeClaim> =
                 Api::namespaced(client.clone(), &claim.namespace().unwrap_or_default());
             let patch = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
             if let Err(error) = api
-                .patch(&claim.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+                .patch(
+                    &claim.name_any(),
+                    &PatchParams::default(),
+                    &Patch::Merge(patch),
+                )
                 .await
             {
                 tracing::debug!(%error, claim = claim.name_any(), "node not selected");

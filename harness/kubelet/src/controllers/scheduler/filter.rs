@@ -32,20 +32,31 @@ impl Refusal {
     }
 }
 
-pub(super) fn check(world: &World, node: &NodeView, pod: &Pod, claims: &Claims) -> Result<(), Refusal> {
+pub(super) fn check(
+    world: &World,
+    node: &NodeView,
+    pod: &Pod,
+    claims: &Claims,
+) -> Result<(), Refusal> {
     let Some(spec) = &pod.spec else { return Ok(()) };
     schedulable(node, spec)?;
     taints(node, spec)?;
     if !affinity::matches_node(spec, &node.node) {
-        return Err(Refusal::hopeless("node(s) didn't match Pod's node affinity/selector"));
+        return Err(Refusal::hopeless(
+            "node(s) didn't match Pod's node affinity/selector",
+        ));
     }
     ports(node, spec)?;
     resources(node, pod)?;
     if !claims.fit(&node.node) {
-        return Err(Refusal::hopeless("node(s) didn't match PersistentVolume's node affinity"));
+        return Err(Refusal::hopeless(
+            "node(s) didn't match PersistentVolume's node affinity",
+        ));
     }
     if !affinity::spreads(world, node, pod) {
-        return Err(Refusal::crowded("node(s) didn't match pod topology spread constraints"));
+        return Err(Refusal::crowded(
+            "node(s) didn't match pod topology spread constraints",
+        ));
     }
     affinity::pods_agree(world, node, pod).map_err(|reason| Refusal {
         preemptable: reason != affinity::NO_AFFINITY,
@@ -65,7 +76,11 @@ fn schedulable(node: &NodeView, spec: &PodSpec) -> Result<(), Refusal> {
 }
 
 fn taints(node: &NodeView, spec: &PodSpec) -> Result<(), Refusal> {
-    let taints = node.node.spec.iter().flat_map(|s| s.taints.iter().flatten());
+    let taints = node
+        .node
+        .spec
+        .iter()
+        .flat_map(|s| s.taints.iter().flatten());
     for taint in taints.filter(|t| t.effect != "PreferNoSchedule") {
         let value = taint.value.as_deref().unwrap_or_default();
         if !tolerations::tolerates(spec, &taint.key, value, &taint.effect) {
@@ -81,20 +96,30 @@ fn host_ports(spec: &PodSpec) -> impl Iterator<Item = (i32, String, String)> {
         .iter()
         .flat_map(|c| c.ports.iter().flatten())
         .filter_map(move |p| {
-            let port = p.host_port.filter(|p| *p > 0).or(host_network.then_some(p.container_port))?;
+            let port = p
+                .host_port
+                .filter(|p| *p > 0)
+                .or(host_network.then_some(p.container_port))?;
             let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-            let ip = p.host_ip.clone().filter(|ip| !ip.is_empty() && ip != "0.0.0.0");
+            let ip = p
+                .host_ip
+                .clone()
+                .filter(|ip| !ip.is_empty() && ip != "0.0.0.0");
             Some((port, protocol, ip.unwrap_or_default()))
         })
 }
 
 fn ports(node: &NodeView, spec: &PodSpec) -> Result<(), Refusal> {
     for (port, protocol, ip) in host_ports(spec) {
-        let taken = node.pods.iter().filter_map(|p| p.spec.as_ref()).any(|other| {
-            host_ports(other).any(|(p, proto, i)| {
-                p == port && proto == protocol && (i == ip || i.is_empty() || ip.is_empty())
-            })
-        });
+        let taken = node
+            .pods
+            .iter()
+            .filter_map(|p| p.spec.as_ref())
+            .any(|other| {
+                host_ports(other).any(|(p, proto, i)| {
+                    p == port && proto == protocol && (i == ip || i.is_empty() || ip.is_empty())
+                })
+            });
         if taken {
             return Err(Refusal::crowded(
                 "node(s) didn't have free ports for the requested pod ports",

@@ -51,7 +51,11 @@ impl fmt::Display for Unschedulable {
         if nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }
-        let mut reasons: Vec<String> = self.reasons.iter().map(|(text, n)| format!("{n} {text}")).collect();
+        let mut reasons: Vec<String> = self
+            .reasons
+            .iter()
+            .map(|(text, n)| format!("{n} {text}"))
+            .collect();
         reasons.sort();
         reasons.extend(self.everywhere.clone());
         write!(
@@ -60,7 +64,10 @@ impl fmt::Display for Unschedulable {
             reasons.join(", ")
         )?;
         let hopeless = nodes - self.preemptable;
-        let victims = format!("{} No preemption victims found for incoming pod", self.preemptable);
+        let victims = format!(
+            "{} No preemption victims found for incoming pod",
+            self.preemptable
+        );
         let helpless = format!("{hopeless} Preemption is not helpful for scheduling");
         match (self.preemptable, hopeless) {
             (0, _) => write!(f, "{helpless}."),

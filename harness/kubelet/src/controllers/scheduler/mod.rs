@@ -67,8 +67,14 @@ pub(super) async fn run(client: Client, recorder: Recorder) {
     let (claims, claim_events) = informer::<PersistentVolumeClaim>(&client);
     let (volumes, volume_events) = informer::<PersistentVolume>(&client);
     let (classes, class_events) = informer::<StorageClass>(&client);
-    let mut events: BoxStream<'static, ()> =
-        stream::select_all([pod_events, node_events, claim_events, volume_events, class_events]).boxed();
+    let mut events: BoxStream<'static, ()> = stream::select_all([
+        pod_events,
+        node_events,
+        claim_events,
+        volume_events,
+        class_events,
+    ])
+    .boxed();
     let mut scheduler = Scheduler {
         client,
         recorder,
@@ -85,7 +91,10 @@ pub(super) async fn run(client: Client, recorder: Recorder) {
     };
     while events.next().await.is_some() {
         // a burst of changes is one reason to look
-        while futures::FutureExt::now_or_never(events.next()).flatten().is_some() {}
+        while futures::FutureExt::now_or_never(events.next())
+            .flatten()
+            .is_some()
+        {}
         scheduler.turn().await;
     }
 }
@@ -109,7 +118,11 @@ impl Scheduler {
         }
         pending.sort_by_key(|p| {
             let priority = p.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
-            (-priority, p.metadata.creation_timestamp.clone(), p.name_any())
+            (
+                -priority,
+                p.metadata.creation_timestamp.clone(),
+                p.name_any(),
+            )
         });
         for pod in pending {
             self.schedule(pod).await;
@@ -132,17 +145,18 @@ impl Scheduler {
             Ok(claims) => claims,
             Err(reason) => {
                 let total = self.stores.nodes.len();
-                return self.refuse(&pod, Unschedulable::everywhere(total, reason)).await;
+                return self
+                    .refuse(&pod, Unschedulable::everywhere(total, reason))
+                    .await;
             }
         };
-        let node = match self.assumed.get(&uid) {
-            Some(assumed) => assumed.node.clone(),
-            None => {
-                let world = World::new(&self.stores, &self.assumed);
-                match world.choose(&pod, &claims) {
-                    Ok(node) => node,
-                    Err(refusal) => return self.refuse(&pod, refusal).await,
-                }
+        let node = if let Some(assumed) = self.assumed.get(&uid) {
+            assumed.node.clone()
+        } else {
+            let world = World::new(&self.stores, &self.assumed);
+            match world.choose(&pod, &claims) {
+                Ok(node) => node,
+                Err(refusal) => return self.refuse(&pod, refusal).await,
             }
         };
         let waits_for_claims = !claims.unbound.is_empty();

@@ -48,7 +48,11 @@ impl Amounts {
     }
 
     fn of(list: &BTreeMap<String, Quantity>) -> Self {
-        Self(list.iter().map(|(k, v)| (k.clone(), Milli::of(v))).collect())
+        Self(
+            list.iter()
+                .map(|(k, v)| (k.clone(), Milli::of(v)))
+                .collect(),
+        )
     }
 
     fn add(&mut self, other: &Self) {
@@ -95,7 +99,7 @@ impl Amounts {
             let used = used.0.get(name).map_or(0, |m| m.0);
             if have > 0 { used * 1_000 / have } else { 0 }
         };
-        (share("cpu") + share("memory")) / 2
+        i128::midpoint(share("cpu"), share("memory"))
     }
 }
 

@@ -33,7 +33,12 @@ fn count(n: usize) -> i64 {
 
 /// Pods of one controller, or with the same labels.
 fn are_siblings(a: &Pod, b: &Pod) -> bool {
-    let owner = |pod: &Pod| pod.owner_references().iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone());
+    let owner = |pod: &Pod| {
+        pod.owner_references()
+            .iter()
+            .find(|o| o.controller == Some(true))
+            .map(|o| o.uid.clone())
+    };
     a.namespace() == b.namespace()
         && match (owner(a), owner(b)) {
             (Some(a), Some(b)) => a == b,
@@ -84,10 +89,21 @@ fn preference(world: &World, node: &NodeView, pod: &Pod) -> i64 {
             score += sign * i64::from(wish.weight) * count(neighbours);
         }
     }
-    let taints = node.node.spec.iter().flat_map(|s| s.taints.iter().flatten());
+    let taints = node
+        .node
+        .spec
+        .iter()
+        .flat_map(|s| s.taints.iter().flatten());
     let unwelcome = taints
         .filter(|t| t.effect == "PreferNoSchedule")
-        .filter(|t| !tolerations::tolerates(spec, &t.key, t.value.as_deref().unwrap_or_default(), &t.effect))
+        .filter(|t| {
+            !tolerations::tolerates(
+                spec,
+                &t.key,
+                t.value.as_deref().unwrap_or_default(),
+                &t.effect,
+            )
+        })
         .count();
     score - 10 * count(unwelcome)
 }

@@ -1,3 +1,4 @@
+#![allow(clippy::needless_pass_by_value)] // literals read best by value
 
 use std::sync::Arc;
 
@@ -36,14 +37,22 @@ fn world(on_a: Vec<Arc<Pod>>) -> World {
     World {
         nodes: vec![
             NodeView::new(node("cp", master), vec![]),
-            NodeView::new(node("a", json!({"metadata": {"labels": {"disk": "ssd", "cpus": "8"}}})), on_a),
+            NodeView::new(
+                node(
+                    "a",
+                    json!({"metadata": {"labels": {"disk": "ssd", "cpus": "8"}}}),
+                ),
+                on_a,
+            ),
             NodeView::new(node("b", json!({})), vec![]),
         ],
     }
 }
 
 fn choose(world: &World, pod: &Pod) -> Result<String, String> {
-    world.choose(pod, &Claims::default()).map_err(|e| e.to_string())
+    world
+        .choose(pod, &Claims::default())
+        .map_err(|e| e.to_string())
 }
 
 fn required(expression: Value) -> Value {
@@ -67,15 +76,27 @@ fn between(kind: &str, app: &str) -> Value {
 #[case(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1500m"}}}]}), "b")]
 #[case(json!({"tolerations": [{"operator": "Exists"}], "nodeSelector": {"kubernetes.io/hostname": "cp"}}), "cp")]
 fn places(#[case] spec: Value, #[case] expected: &str) {
-    let web = pod("web", json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}));
-    assert_eq!(choose(&world(vec![web]), &pod("new", spec)).as_deref(), Ok(expected));
+    let web = pod(
+        "web",
+        json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}),
+    );
+    assert_eq!(
+        choose(&world(vec![web]), &pod("new", spec)).as_deref(),
+        Ok(expected)
+    );
 }
 
 #[test]
 fn spreads_and_prefers_the_empty() {
     let on_a = vec![pod("other", json!({}))];
-    assert_eq!(choose(&world(on_a), &pod("new", json!({}))).as_deref(), Ok("b"));
-    assert_eq!(choose(&world(vec![]), &pod("new", json!({}))).as_deref(), Ok("a"));
+    assert_eq!(
+        choose(&world(on_a), &pod("new", json!({}))).as_deref(),
+        Ok("b")
+    );
+    assert_eq!(
+        choose(&world(vec![]), &pod("new", json!({}))).as_deref(),
+        Ok("a")
+    );
 }
 
 #[rstest]
@@ -83,10 +104,15 @@ fn spreads_and_prefers_the_empty() {
     "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.")]
 #[case(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "9", "memory": "9Gi"}}}]}),
     "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu, 2 Insufficient memory. no new claims to deallocate, preemption: 0/3 nodes are available: 2 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.")]
-#[case(between("podAffinity", "nobody"),
-    "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match pod affinity rules. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.")]
+#[case(
+    between("podAffinity", "nobody"),
+    "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match pod affinity rules. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+)]
 fn refusals(#[case] spec: Value, #[case] expected: &str) {
-    assert_eq!(choose(&world(vec![]), &pod("new", spec)), Err(expected.to_owned()));
+    assert_eq!(
+        choose(&world(vec![]), &pod("new", spec)),
+        Err(expected.to_owned())
+    );
 }
 
 /// As recorded from Kubernetes 1.34.4 when a virtual machine's target found no place.
@@ -106,13 +132,19 @@ fn existing_pods_have_a_say() {
     let hermit = pod("hermit", between("podAntiAffinity", "new"));
     let new = pod("new", json!({"nodeSelector": {"disk": "ssd"}}));
     let error = choose(&world(vec![hermit]), &new).unwrap_err();
-    assert!(error.contains("1 node(s) didn't satisfy existing pods anti-affinity rules"), "{error}");
+    assert!(
+        error.contains("1 node(s) didn't satisfy existing pods anti-affinity rules"),
+        "{error}"
+    );
 }
 
 #[test]
 fn the_first_of_a_group_may_begin() {
     let spec = between("podAffinity", "new");
-    assert_eq!(choose(&world(vec![]), &pod("new", spec)).as_deref(), Ok("a"));
+    assert_eq!(
+        choose(&world(vec![]), &pod("new", spec)).as_deref(),
+        Ok("a")
+    );
 }
 
 #[test]
@@ -130,7 +162,10 @@ fn hard_spreading() {
         "labelSelector": {"matchLabels": {"app": "web"}}}],
         "nodeSelector": {"disk": "ssd"}});
     let mut world = world(vec![]);
-    assert_eq!(choose(&world, &pod("web", spec.clone())).as_deref(), Ok("a"));
+    assert_eq!(
+        choose(&world, &pod("web", spec.clone())).as_deref(),
+        Ok("a")
+    );
     let everywhere = json!({"topologySpreadConstraints": spec["topologySpreadConstraints"].clone(), "tolerations": [{"operator": "Exists"}]});
     let on_a = node("a", json!({"metadata": {"labels": {"disk": "ssd"}}}));
     world.nodes[1] = NodeView::new(on_a, vec![pod("web", json!({}))]);

@@ -87,7 +87,12 @@ impl World {
         }
         fitting
             .into_iter()
-            .max_by_key(|node| (score::score(self, node, pod), std::cmp::Reverse(node.name())))
+            .max_by_key(|node| {
+                (
+                    score::score(self, node, pod),
+                    std::cmp::Reverse(node.name()),
+                )
+            })
             .map(NodeView::name)
             .ok_or_else(|| Unschedulable::new(self.nodes.len(), refusals))
     }

@@ -10,21 +10,38 @@ use super::{Context, Outcome};
 
 pub async fn a_pod_runs_and_goes(c: Context) -> Outcome {
     // with no grace at all the object goes before the pod does
-    c.pod("p", json!({}), json!({"terminationGracePeriodSeconds": 1})).await?;
+    c.pod("p", json!({}), json!({"terminationGracePeriodSeconds": 1}))
+        .await?;
     let pod = c.ready("p").await?;
     let s = pod.status.clone().ok_or_else(|| fail("no status"))?;
     equal(s.phase.as_deref(), Some("Running"))?;
     equal(s.host_ip.as_deref(), Some("10.88.0.1"))?;
-    check(s.pod_ip.is_some_and(|ip| ip.starts_with("10.88.1.")), "no pod IP")?;
-    for kind in ["PodReadyToStartContainers", "Initialized", "ContainersReady", "PodScheduled"] {
+    check(
+        s.pod_ip.is_some_and(|ip| ip.starts_with("10.88.1.")),
+        "no pod IP",
+    )?;
+    for kind in [
+        "PodReadyToStartContainers",
+        "Initialized",
+        "ContainersReady",
+        "PodScheduled",
+    ] {
         equal(condition(&pod, kind), Some("True"))?;
     }
     let container = status(&pod, "c").ok_or_else(|| fail("no container status"))?;
-    check(container.ready && container.started == Some(true), "not started")?;
+    check(
+        container.ready && container.started == Some(true),
+        "not started",
+    )?;
     let id = container.container_id.clone().unwrap_or_default();
-    let id = id.strip_prefix("containerd://").ok_or_else(|| fail(id.clone()))?;
+    let id = id
+        .strip_prefix("containerd://")
+        .ok_or_else(|| fail(id.clone()))?;
     equal(id.len(), 64)?;
-    equal(container.image_id.as_str(), &format!("registry.example/workload@sha256:{}", "0".repeat(64)))?;
+    equal(
+        container.image_id.as_str(),
+        &format!("registry.example/workload@sha256:{}", "0".repeat(64)),
+    )?;
     for event in [
         "Normal p Scheduled: Successfully assigned a-pod-runs-and-goes/p to worker",
         "Normal p Pulled: Container image \"registry.example/workload:1\" already present on machine",
@@ -60,7 +77,8 @@ pub async fn three_at_once_are_fast(c: Context) -> Outcome {
 
 pub async fn exit_codes(c: Context) -> Outcome {
     c.script("good", "exit 0").await?;
-    c.script("bad", "echo why > /dev/termination-log; exit 3").await?;
+    c.script("bad", "echo why > /dev/termination-log; exit 3")
+        .await?;
     c.script("killed", "kill -9 $$; sleep 9").await?;
     let good = c.phase("good", "Succeeded").await?;
     equal(ended(&good, "c"), Some((0, "Completed".to_owned())))?;
@@ -95,7 +113,10 @@ pub async fn fosdem_security(c: Context) -> Outcome {
         "denied",
         "refused",
     ] {
-        check(log.lines().any(|l| l == line), format!("no {line:?} in\n{log}"))?;
+        check(
+            log.lines().any(|l| l == line),
+            format!("no {line:?} in\n{log}"),
+        )?;
     }
     Ok(())
 }
@@ -107,7 +128,8 @@ pub async fn the_pods_own_files(c: Context) -> Outcome {
         "dnsPolicy": "None",
         "dnsConfig": {"nameservers": ["192.0.2.53"]},
     });
-    c.pod("named", json!({"command": ["sh", "-c", script]}), spec).await?;
+    c.pod("named", json!({"command": ["sh", "-c", script]}), spec)
+        .await?;
     let pod = c.phase("named", "Succeeded").await?;
     let ip = pod.status.and_then(|s| s.pod_ip).unwrap_or_default();
     let log = c.logs("named").await?;
@@ -124,22 +146,36 @@ pub async fn the_pods_own_files(c: Context) -> Outcome {
 }
 
 pub async fn programs_that_are_not_there(c: Context) -> Outcome {
-    c.pod("p", json!({"command": ["/no/such/program"]}), json!({"restartPolicy": "Always"}))
-        .await?;
+    c.pod(
+        "p",
+        json!({"command": ["/no/such/program"]}),
+        json!({"restartPolicy": "Always"}),
+    )
+    .await?;
     let pod = c
-        .until("p", "restarted", |p| status(p, "c").is_some_and(|s| s.last_state.clone().is_some_and(|l| l.terminated.is_some())))
+        .until("p", "restarted", |p| {
+            status(p, "c")
+                .is_some_and(|s| s.last_state.clone().is_some_and(|l| l.terminated.is_some()))
+        })
         .await?;
-    let last = status(&pod, "c").and_then(|s| s.last_state.clone()?.terminated).ok_or_else(|| fail("no last state"))?;
-    equal((last.exit_code, last.reason.as_deref()), (128, Some("StartError")))?;
+    let last = status(&pod, "c")
+        .and_then(|s| s.last_state.clone()?.terminated)
+        .ok_or_else(|| fail("no last state"))?;
+    equal(
+        (last.exit_code, last.reason.as_deref()),
+        (128, Some("StartError")),
+    )?;
     let message = last.message.unwrap_or_default();
     let expected = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/no/such/program\": stat /no/such/program: no such file or directory: unknown";
     equal(message.as_str(), expected)?;
-    c.event(&format!("Warning p Failed: Error: {expected}")).await?;
+    c.event(&format!("Warning p Failed: Error: {expected}"))
+        .await?;
     c.waiting("p", "CrashLoopBackOff").await.map(|_| ())
 }
 
 pub async fn images_that_are_not_there(c: Context) -> Outcome {
-    c.pod("p", json!({"image": "registry.example/none:1"}), json!({})).await?;
+    c.pod("p", json!({"image": "registry.example/none:1"}), json!({}))
+        .await?;
     let message = c.waiting("p", "ImagePullBackOff").await?;
     equal(
         message.as_str(),
@@ -154,25 +190,38 @@ pub async fn images_that_are_not_there(c: Context) -> Outcome {
     ] {
         c.event(event).await?;
     }
-    c.pod("never", json!({"image": "registry.example/none:1", "imagePullPolicy": "Never"}), json!({}))
-        .await?;
+    c.pod(
+        "never",
+        json!({"image": "registry.example/none:1", "imagePullPolicy": "Never"}),
+        json!({}),
+    )
+    .await?;
     let message = c.waiting("never", "ErrImageNeverPull").await?;
     equal(
         message.as_str(),
         "Container image \"registry.example/none:1\" is not present with pull policy of Never",
     )?;
-    c.pod("invalid", json!({"image": "Not:An:Image"}), json!({})).await?;
+    c.pod("invalid", json!({"image": "Not:An:Image"}), json!({}))
+        .await?;
     c.waiting("invalid", "InvalidImageName").await.map(|_| ())
 }
 
 pub async fn root_is_refused(c: Context) -> Outcome {
-    c.pod("p", json!({"securityContext": {"runAsNonRoot": true}}), json!({})).await?;
+    c.pod(
+        "p",
+        json!({"securityContext": {"runAsNonRoot": true}}),
+        json!({}),
+    )
+    .await?;
     let message = c.waiting("p", "CreateContainerConfigError").await?;
     check(
-        message.starts_with("container has runAsNonRoot and image will run as root (pod: \"p_root-is-refused("),
+        message.starts_with(
+            "container has runAsNonRoot and image will run as root (pod: \"p_root-is-refused(",
+        ),
         message.clone(),
     )?;
-    c.event(&format!("Warning p Failed: Error: {message}")).await
+    c.event(&format!("Warning p Failed: Error: {message}"))
+        .await
 }
 
 pub async fn networks_that_fail(c: Context) -> Outcome {
@@ -186,7 +235,9 @@ pub async fn networks_that_fail(c: Context) -> Outcome {
         .await?;
     c.event(&format!("\": {text}")).await?;
     let pod = c
-        .until("p", "without a network", |p| condition(p, "PodReadyToStartContainers") == Some("False"))
+        .until("p", "without a network", |p| {
+            condition(p, "PodReadyToStartContainers") == Some("False")
+        })
         .await?;
     equal(pod.status.as_ref().and_then(|s| s.pod_ip.clone()), None)?;
     c.waiting("p", "ContainerCreating").await?;

@@ -1,4 +1,5 @@
 //! What tests say and ask.
+#![allow(clippy::needless_pass_by_value)] // literals read best by value
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -7,9 +8,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use kube::Resource;
 use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
 use kube::runtime::wait::await_condition;
-use kube::Resource;
 use kubeapi::{ExecOptions, LogOptions, PodConnector, Streams};
 use libtest_mimic::Failed;
 use serde::Serialize;
@@ -51,7 +52,10 @@ impl Context {
             + Serialize,
     {
         let object: K = serde_json::from_value(object)?;
-        Ok(self.api::<K>().create(&PostParams::default(), &object).await?)
+        Ok(self
+            .api::<K>()
+            .create(&PostParams::default(), &object)
+            .await?)
     }
 
     /// A pod with one container `c`, and what the test adds.
@@ -68,7 +72,8 @@ impl Context {
     }
 
     pub async fn script(&self, name: &str, script: &str) -> Result<Pod, Failed> {
-        self.pod(name, json!({"command": ["sh", "-c", script]}), json!({})).await
+        self.pod(name, json!({"command": ["sh", "-c", script]}), json!({}))
+            .await
     }
 
     /// Waits until something is true of an object, and returns it.
@@ -87,7 +92,8 @@ impl Context {
             + Send
             + 'static,
     {
-        let condition = await_condition(self.api::<K>(), name, |o: Option<&K>| o.is_some_and(&holds));
+        let condition =
+            await_condition(self.api::<K>(), name, |o: Option<&K>| o.is_some_and(&holds));
         match timeout(SOON, condition).await {
             Ok(Ok(Some(object))) => Ok(object),
             Ok(Ok(None)) => Err(fail(format!("{name} went away before it was {what}"))),
@@ -95,7 +101,10 @@ impl Context {
             Err(_) => {
                 let now = self.api::<K>().get_opt(name).await?;
                 let now = serde_json::to_string_pretty(&now)?;
-                Err(fail(format!("{name} is not {what}, but:\n{now}\n{}", self.events().await?)))
+                Err(fail(format!(
+                    "{name} is not {what}, but:\n{now}\n{}",
+                    self.events().await?
+                )))
             }
         }
     }
@@ -125,12 +134,16 @@ impl Context {
 
     pub async fn gone(&self, name: &str) -> Result<(), Failed> {
         let gone = await_condition(self.api::<Pod>(), name, |p: Option<&Pod>| p.is_none());
-        timeout(SOON, gone).await.map_err(|_| fail(format!("{name} is still there")))??;
+        timeout(SOON, gone)
+            .await
+            .map_err(|_| fail(format!("{name} is still there")))??;
         Ok(())
     }
 
     pub async fn delete(&self, name: &str) -> Result<(), Failed> {
-        self.api::<Pod>().delete(name, &DeleteParams::default()).await?;
+        self.api::<Pod>()
+            .delete(name, &DeleteParams::default())
+            .await?;
         Ok(())
     }
 
@@ -171,11 +184,19 @@ impl Context {
         };
         match timeout(SOON, found).await {
             Ok(found) => found,
-            Err(_) => Err(fail(format!("no event {text:?} in\n{}", self.events().await?))),
+            Err(_) => Err(fail(format!(
+                "no event {text:?} in\n{}",
+                self.events().await?
+            ))),
         }
     }
 
-    pub async fn exec(&self, pod: &str, command: &[&str], input: Option<&str>) -> Result<(i32, String, String), Failed> {
+    pub async fn exec(
+        &self,
+        pod: &str,
+        command: &[&str],
+        input: Option<&str>,
+    ) -> Result<(i32, String, String), Failed> {
         let mut session = self.session(pod, command, false);
         if let Some(input) = input {
             session.stdin.write_all(input.as_bytes()).await?;
@@ -262,11 +283,16 @@ impl Session {
         drop(stdin);
         let (mut out, mut err) = (String::new(), String::new());
         let (a, b, code) = timeout(SOON, async {
-            tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err), exit)
+            tokio::join!(
+                stdout.read_to_string(&mut out),
+                stderr.read_to_string(&mut err),
+                exit
+            )
         })
         .await
         .map_err(|_| fail("the session does not end"))?;
-        (a?, b?);
+        a?;
+        b?;
         drop(resize);
         Ok((code?.map_err(fail)?, out, err))
     }
@@ -280,7 +306,9 @@ impl Session {
                 .await
                 .map_err(|_| fail(format!("no {text:?} in {seen:?}")))??;
             if n == 0 {
-                return Err(fail(format!("the output ended after {seen:?}, without {text:?}")));
+                return Err(fail(format!(
+                    "the output ended after {seen:?}, without {text:?}"
+                )));
             }
             seen.push_str(&String::from_utf8_lossy(&buffer[..n]));
         }
@@ -302,7 +330,10 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a str> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|c| c.type_ == kind).map(|c| c.status.as_str())
+    conditions
+        .iter()
+        .find(|c| c.type_ == kind)
+        .map(|c| c.status.as_str())
 }
 
 pub fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
@@ -327,6 +358,8 @@ pub fn check(holds: bool, text: impl Into<String>) -> Result<(), Failed> {
 }
 
 pub fn equal<T: PartialEq + Debug>(got: T, expected: T) -> Result<(), Failed> {
-    check(got == expected, format!("got {got:?}, expected {expected:?}"))
+    check(
+        got == expected,
+        format!("got {got:?}, expected {expected:?}"),
+    )
 }
-

@@ -12,7 +12,10 @@ use super::{Context, Outcome};
 pub async fn init_containers_go_first(c: Context) -> Outcome {
     let mounts = json!([{"name": "shared", "mountPath": "/shared"}]);
     let step = |name: &str, script: &str| {
-        container(name, json!({"command": ["sh", "-c", script], "volumeMounts": mounts}))
+        container(
+            name,
+            json!({"command": ["sh", "-c", script], "volumeMounts": mounts}),
+        )
     };
     c.create::<Pod>(json!({
         "metadata": {"name": "p"},
@@ -27,7 +30,10 @@ pub async fn init_containers_go_first(c: Context) -> Outcome {
     let pod = c.phase("p", "Succeeded").await?;
     equal(c.logs("p").await?.as_str(), "1\n2\n")?;
     equal(ended(&pod, "first"), Some((0, "Completed".to_owned())))?;
-    check(status(&pod, "first").is_some_and(|s| s.ready), "init containers are ready when done")?;
+    check(
+        status(&pod, "first").is_some_and(|s| s.ready),
+        "init containers are ready when done",
+    )?;
 
     c.create::<Pod>(json!({
         "metadata": {"name": "broken"},
@@ -60,9 +66,14 @@ pub async fn sidecars_come_up_first_and_go_last(c: Context) -> Outcome {
     }))
     .await?;
     let pod = c
-        .until("p", "completely over", |p: &Pod| ended(p, "side").is_some() && ended(p, "c").is_some())
+        .until("p", "completely over", |p: &Pod| {
+            ended(p, "side").is_some() && ended(p, "c").is_some()
+        })
         .await?;
-    equal(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded"))?;
+    equal(
+        pod.status.as_ref().and_then(|s| s.phase.as_deref()),
+        Some("Succeeded"),
+    )?;
     let options = LogOptions {
         container: "c".to_owned(),
         ..LogOptions::default()
@@ -85,10 +96,18 @@ pub async fn crashes_back_off(c: Context) -> Outcome {
     let pod = c.api::<Pod>().get("p").await?;
     let container = status(&pod, "c").ok_or_else(|| fail("no status"))?;
     equal(container.restart_count, 1)?;
-    let last = container.last_state.clone().and_then(|s| s.terminated).map(|t| t.exit_code);
+    let last = container
+        .last_state
+        .clone()
+        .and_then(|s| s.terminated)
+        .map(|t| t.exit_code);
     equal(last, Some(1))?;
-    equal(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Running"))?;
-    c.event("Warning p BackOff: Back-off restarting failed container c in pod p_crashes-back-off(").await?;
+    equal(
+        pod.status.as_ref().and_then(|s| s.phase.as_deref()),
+        Some("Running"),
+    )?;
+    c.event("Warning p BackOff: Back-off restarting failed container c in pod p_crashes-back-off(")
+        .await?;
     let previous = LogOptions {
         container: "c".to_owned(),
         previous: true,
@@ -96,9 +115,14 @@ pub async fn crashes_back_off(c: Context) -> Outcome {
     };
     equal(c.log_options("p", previous).await?.as_str(), "run\n")?;
     let restarted = c
-        .until("p", "restarted again", |p| status(p, "c").is_some_and(|s| s.restart_count == 2))
+        .until("p", "restarted again", |p| {
+            status(p, "c").is_some_and(|s| s.restart_count == 2)
+        })
         .await?;
-    let first_end = container.last_state.clone().and_then(|s| s.terminated?.finished_at);
+    let first_end = container
+        .last_state
+        .clone()
+        .and_then(|s| s.terminated?.finished_at);
     let second_start = status(&restarted, "c").and_then(|s| {
         let state = s.state.clone()?;
         match (state.running, state.terminated) {
@@ -110,7 +134,10 @@ pub async fn crashes_back_off(c: Context) -> Outcome {
     match (first_end, second_start) {
         (Some(end), Some(start)) => {
             let pause = start.0.duration_since(end.0).as_secs();
-            check((9..=11).contains(&pause), format!("restarted after {pause} s"))
+            check(
+                (9..=11).contains(&pause),
+                format!("restarted after {pause} s"),
+            )
         }
         other => Err(fail(format!("{other:?}"))),
     }
@@ -119,9 +146,18 @@ pub async fn crashes_back_off(c: Context) -> Outcome {
 pub async fn grace_and_kill(c: Context) -> Outcome {
     let grace = |seconds: u32| json!({"terminationGracePeriodSeconds": seconds});
     let polite = "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 1 & wait $!; done";
-    c.pod("polite", json!({"command": ["sh", "-c", polite]}), grace(30)).await?;
-    c.pod("deaf", json!({"command": ["sh", "-c", "trap '' TERM; echo up; sleep 100"]}), grace(2))
-        .await?;
+    c.pod(
+        "polite",
+        json!({"command": ["sh", "-c", polite]}),
+        grace(30),
+    )
+    .await?;
+    c.pod(
+        "deaf",
+        json!({"command": ["sh", "-c", "trap '' TERM; echo up; sleep 100"]}),
+        grace(2),
+    )
+    .await?;
     for name in ["polite", "deaf"] {
         c.ready(name).await?;
         // running is not yet listening
@@ -137,7 +173,10 @@ pub async fn grace_and_kill(c: Context) -> Outcome {
     c.delete("polite").await?;
     c.gone("polite").await?;
     let took = begun.elapsed();
-    check(took < Duration::from_secs(2), format!("the polite one took {took:?}"))?;
+    check(
+        took < Duration::from_secs(2),
+        format!("the polite one took {took:?}"),
+    )?;
     let begun = Instant::now();
     c.delete("deaf").await?;
     c.gone("deaf").await?;
@@ -168,14 +207,18 @@ pub async fn hooks(c: Context) -> Outcome {
     c.ready("p").await?;
     c.delete("p").await?;
     c.gone("p").await?;
-    equal(std::fs::read_to_string("/run/test-hooks/log")?.as_str(), "started\nstopping\n")?;
+    equal(
+        std::fs::read_to_string("/run/test-hooks/log")?.as_str(),
+        "started\nstopping\n",
+    )?;
     c.pod(
         "broken",
         json!({"lifecycle": {"postStart": {"exec": {"command": ["false"]}}}}),
         json!({}),
     )
     .await?;
-    c.event("Warning broken FailedPostStartHook: PostStartHook failed").await?;
+    c.event("Warning broken FailedPostStartHook: PostStartHook failed")
+        .await?;
     c.phase("broken", "Failed").await.map(|_| ())
 }
 
@@ -193,17 +236,29 @@ pub async fn readiness_over_http(c: Context) -> Outcome {
     c.pod("good", probed(good), server.clone()).await?;
     let begun = Instant::now();
     c.ready("good").await?;
-    check(begun.elapsed() < Duration::from_secs(3), "a server that is up is ready at once")?;
+    check(
+        begun.elapsed() < Duration::from_secs(3),
+        "a server that is up is ready at once",
+    )?;
 
-    c.pod("tcp", probed(json!({"tcpSocket": {"port": 8080}})), server.clone()).await?;
+    c.pod(
+        "tcp",
+        probed(json!({"tcpSocket": {"port": 8080}})),
+        server.clone(),
+    )
+    .await?;
     c.ready("tcp").await?;
 
     let missing = json!({"httpGet": {"path": "/echo?code=404", "port": 8080}, "periodSeconds": 1});
     c.pod("missing", probed(missing), server.clone()).await?;
-    c.event("Warning missing Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 404").await?;
+    c.event(
+        "Warning missing Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 404",
+    )
+    .await?;
     let refused = json!({"httpGet": {"path": "/", "port": 9}, "periodSeconds": 1});
     c.pod("refused", probed(refused), server).await?;
-    c.event("Warning refused Unhealthy: Readiness probe failed: Get \"http://10.88.1.").await?;
+    c.event("Warning refused Unhealthy: Readiness probe failed: Get \"http://10.88.1.")
+        .await?;
     c.event(":9: connect: connection refused").await?;
     let pod = c.phase("missing", "Running").await?;
     check(!is_ready(&pod), "not ready")?;
@@ -223,16 +278,27 @@ pub async fn liveness_restarts(c: Context) -> Outcome {
     c.ready("p").await?;
     c.exec("p", &["rm", "/alive"], None).await?;
     let pod = c
-        .until("p", "restarted", |p| status(p, "c").is_some_and(|s| s.restart_count == 1))
+        .until("p", "restarted", |p| {
+            status(p, "c").is_some_and(|s| s.restart_count == 1)
+        })
         .await?;
-    let code = status(&pod, "c").and_then(|s| s.last_state.clone()?.terminated).map(|t| t.exit_code);
+    let code = status(&pod, "c")
+        .and_then(|s| s.last_state.clone()?.terminated)
+        .map(|t| t.exit_code);
     equal(code, Some(137))?;
-    c.event("Normal p Killing: Container c failed liveness probe, will be restarted").await
+    c.event("Normal p Killing: Container c failed liveness probe, will be restarted")
+        .await
 }
 
 pub async fn deadlines(c: Context) -> Outcome {
-    c.pod("p", json!({}), json!({"activeDeadlineSeconds": 1})).await?;
+    c.pod("p", json!({}), json!({"activeDeadlineSeconds": 1}))
+        .await?;
     let pod = c.phase("p", "Failed").await?;
-    equal(pod.status.and_then(|s| s.reason).as_deref(), Some("DeadlineExceeded"))?;
-    c.until("p", "stopped", |p: &Pod| ended(p, "c").is_some()).await.map(|_| ())
+    equal(
+        pod.status.and_then(|s| s.reason).as_deref(),
+        Some("DeadlineExceeded"),
+    )?;
+    c.until("p", "stopped", |p: &Pod| ended(p, "c").is_some())
+        .await
+        .map(|_| ())
 }

@@ -8,40 +8,62 @@ use super::context::{check, equal, fail};
 use super::{Context, Outcome};
 
 pub async fn exec_with_input(c: Context) -> Outcome {
-    c.pod("p", json!({"env": [{"name": "COLOUR", "value": "blue"}]}), json!({})).await?;
+    c.pod(
+        "p",
+        json!({"env": [{"name": "COLOUR", "value": "blue"}]}),
+        json!({}),
+    )
+    .await?;
     c.ready("p").await?;
     let script = "tr a-z A-Z; echo $COLOUR >&2; exit 7";
     let (code, out, err) = c.exec("p", &["sh", "-c", script], Some("hello")).await?;
     equal((code, out.as_str(), err.as_str()), (7, "HELLO", "blue\n"))?;
 
     // much more than a pipe holds
-    let (code, out, _) = c.exec("p", &["sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"], None).await?;
+    let (code, out, _) = c
+        .exec(
+            "p",
+            &["sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"],
+            None,
+        )
+        .await?;
     equal((code, out.len()), (0, 1_000_000))?;
 
     // a client that goes away takes its command with it
-    let session = c.session("p", &["sh", "-c", "sleep 4321"], false);
-    let sleeping = || async {
-        let (_, out, _) = c
-            .exec("p", &["sh", "-c", "grep -l 4321 /proc/[0-9]*/cmdline 2>/dev/null | grep -cv self; true"], None)
-            .await?;
-        Ok::<_, libtest_mimic::Failed>(out.trim().parse::<u32>().unwrap_or(0))
-    };
-    for _ in 0..50 {
-        if sleeping().await? > 1 {
-            break;
-        }
-    }
+    let session = c.session("p", &["sleep", "4321"], false);
+    let sleeps = "grep -aqs '43[2]1' /proc/[0-9]*/cmdline";
+    c.exec(
+        "p",
+        &["sh", "-c", &format!("until {sleeps}; do :; done")],
+        None,
+    )
+    .await?;
     session.exit.abort();
-    drop(session);
-    Ok(())
+    let (code, _, _) = c
+        .exec(
+            "p",
+            &["sh", "-c", &format!("while {sleeps}; do :; done")],
+            None,
+        )
+        .await?;
+    equal(code, 0)
 }
 
 pub async fn exec_on_a_terminal(c: Context) -> Outcome {
     c.pod("p", json!({}), json!({})).await?;
     c.ready("p").await?;
     let mut session = c.session("p", &["sh"], true);
-    session.resize.send(TerminalSize { columns: 91, rows: 31 }).await?;
-    session.stdin.write_all(b"test -t 0 && echo ter''minal\n").await?;
+    session
+        .resize
+        .send(TerminalSize {
+            columns: 91,
+            rows: 31,
+        })
+        .await?;
+    session
+        .stdin
+        .write_all(b"test -t 0 && echo ter''minal\n")
+        .await?;
     session.expect("terminal\r\n").await?;
     session.stdin.write_all(b"stty size\n").await?;
     session.expect("31 91").await?;
@@ -60,13 +82,17 @@ pub async fn exec_of_nothing(c: Context) -> Outcome {
         error.clone(),
     )?;
     let session = c.session("absent", &["true"], false);
-    check(session.exit.await?.is_err(), "a pod that is not there ran a command")
+    check(
+        session.exit.await?.is_err(),
+        "a pod that is not there ran a command",
+    )
 }
 
 pub async fn logs_follow(c: Context) -> Outcome {
     let script = "echo one; echo two >&2; read line < /tmp/go; echo $line; printf end";
     let script = format!("mkfifo /tmp/go; {script}");
-    c.pod("p", json!({"command": ["sh", "-c", script]}), json!({})).await?;
+    c.pod("p", json!({"command": ["sh", "-c", script]}), json!({}))
+        .await?;
     c.ready("p").await?;
     let options = LogOptions {
         container: "c".to_owned(),
@@ -74,8 +100,15 @@ pub async fn logs_follow(c: Context) -> Outcome {
         ..LogOptions::default()
     };
     let follow = {
-        let (connector, namespace, options) = (c.cluster.connector.clone(), c.namespace.clone(), options.clone());
-        connector.logs(&namespace, "p", options).await.map_err(|s| fail(s.message))?
+        let (connector, namespace, options) = (
+            c.cluster.connector.clone(),
+            c.namespace.clone(),
+            options.clone(),
+        );
+        connector
+            .logs(&namespace, "p", options)
+            .await
+            .map_err(|s| fail(s.message))?
     };
     let follow = tokio::spawn(async move {
         use futures::StreamExt;
@@ -86,7 +119,16 @@ pub async fn logs_follow(c: Context) -> Outcome {
             .map(|b| String::from_utf8_lossy(&b).into_owned())
             .collect::<String>()
     });
-    c.exec("p", &["sh", "-c", "echo three > /tmp/go"], None).await?;
+    c.exec(
+        "p",
+        &[
+            "sh",
+            "-c",
+            "until [ -p /tmp/go ]; do :; done; echo three > /tmp/go",
+        ],
+        None,
+    )
+    .await?;
     let mut text = follow.await?;
     // the two streams are read side by side
     if text.starts_with("two\none\n") {

@@ -29,7 +29,10 @@ fn workload(app: &str, fields: Value) -> Value {
 }
 
 async fn pods(c: &Context, app: &str) -> Result<Vec<Pod>, libtest_mimic::Failed> {
-    let pods = c.api::<Pod>().list(&ListParams::default().labels(&format!("app={app}"))).await?;
+    let pods = c
+        .api::<Pod>()
+        .list(&ListParams::default().labels(&format!("app={app}")))
+        .await?;
     Ok(pods.items)
 }
 
@@ -49,10 +52,15 @@ pub async fn deployments_roll(c: Context) -> Outcome {
     deployment["spec"]["replicas"] = json!(3);
     c.create::<Deployment>(deployment).await?;
     c.until("web", "rolled out", rolled_out).await?;
-    let nodes: BTreeSet<_> = pods(&c, "web").await?.into_iter().filter_map(|p| p.spec?.node_name).collect();
+    let nodes: BTreeSet<_> = pods(&c, "web")
+        .await?
+        .into_iter()
+        .filter_map(|p| p.spec?.node_name)
+        .collect();
     equal(nodes.len(), 2)?;
 
-    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": IMAGE2}]}}}});
+    let image =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": IMAGE2}]}}}});
     c.api::<Deployment>()
         .patch("web", &PatchParams::default(), &Patch::Strategic(image))
         .await?;
@@ -64,31 +72,56 @@ pub async fn deployments_roll(c: Context) -> Outcome {
         .filter_map(|p| p.spec?.containers.into_iter().next()?.image)
         .collect();
     equal(images, vec![IMAGE2.to_owned(); 3])?;
-    equal(done.annotations().get("deployment.kubernetes.io/revision").map(String::as_str), Some("2"))?;
+    equal(
+        done.annotations()
+            .get("deployment.kubernetes.io/revision")
+            .map(String::as_str),
+        Some("2"),
+    )?;
     let reasons: Vec<_> = done
         .status
         .iter()
         .flat_map(|s| s.conditions.iter().flatten())
-        .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_deref().unwrap_or_default()))
+        .map(|c| {
+            (
+                c.type_.as_str(),
+                c.status.as_str(),
+                c.reason.as_deref().unwrap_or_default(),
+            )
+        })
         .collect();
-    check(reasons.contains(&("Available", "True", "MinimumReplicasAvailable")), format!("{reasons:?}"))?;
-    check(reasons.contains(&("Progressing", "True", "NewReplicaSetAvailable")), format!("{reasons:?}"))?;
+    check(
+        reasons.contains(&("Available", "True", "MinimumReplicasAvailable")),
+        format!("{reasons:?}"),
+    )?;
+    check(
+        reasons.contains(&("Progressing", "True", "NewReplicaSetAvailable")),
+        format!("{reasons:?}"),
+    )?;
 
     c.api::<Deployment>()
-        .patch("web", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 1}})))
+        .patch(
+            "web",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": {"replicas": 1}})),
+        )
         .await?;
     c.until("web", "scaled down", rolled_out).await?;
     let sets = c.api::<ReplicaSet>().list(&ListParams::default()).await?;
     equal(sets.items.len(), 2)?;
-    c.event("Normal web ScalingReplicaSet: Scaled up replica set web-").await
+    c.event("Normal web ScalingReplicaSet: Scaled up replica set web-")
+        .await
 }
 
 pub async fn jobs_complete(c: Context) -> Outcome {
-    let mut job = json!({"metadata": {"name": "sum"}, "spec": {"completions": 3, "parallelism": 2}});
+    let mut job =
+        json!({"metadata": {"name": "sum"}, "spec": {"completions": 3, "parallelism": 2}});
     job["spec"]["template"] = template("sum", json!({"command": ["sh", "-c", "exit 0"]}));
     job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
     c.create::<Job>(job).await?;
-    let job = c.until("sum", "complete", |j: &Job| has_condition(j, "Complete")).await?;
+    let job = c
+        .until("sum", "complete", |j: &Job| has_condition(j, "Complete"))
+        .await?;
     let status = job.status.ok_or_else(|| fail("no status"))?;
     equal((status.succeeded, status.active), (Some(3), None))?;
     check(status.completion_time.is_some(), "no completion time")?;
@@ -108,17 +141,25 @@ pub async fn jobs_give_up(c: Context) -> Outcome {
     job["spec"]["template"] = template("vain", json!({"command": ["false"]}));
     job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
     c.create::<Job>(job).await?;
-    let job = c.until("vain", "failed", |j: &Job| has_condition(j, "Failed")).await?;
+    let job = c
+        .until("vain", "failed", |j: &Job| has_condition(j, "Failed"))
+        .await?;
     equal(job.status.and_then(|s| s.failed), Some(1))?;
-    c.event("Warning vain BackoffLimitExceeded: Job has reached the specified backoff limit").await
+    c.event("Warning vain BackoffLimitExceeded: Job has reached the specified backoff limit")
+        .await
 }
 
 pub async fn stateful_sets_count(c: Context) -> Outcome {
-    let mut set = workload("db", json!({
-        "command": ["sh", "-c", "hostname > /data/name; sleep infinity"],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-    }));
+    let mut set = workload(
+        "db",
+        json!({
+            "command": ["sh", "-c", "hostname > /data/name; sleep infinity"],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        }),
+    );
     set["spec"]["replicas"] = json!(2);
+    // the claims take the place of the template's volume of the same name
+    set["spec"]["template"]["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
     set["spec"]["serviceName"] = json!("db");
     set["spec"]["volumeClaimTemplates"] = json!([{
         "metadata": {"name": "data"},
@@ -126,7 +167,9 @@ pub async fn stateful_sets_count(c: Context) -> Outcome {
     }]);
     c.create::<StatefulSet>(set).await?;
     c.until("db", "ready", |s: &StatefulSet| {
-        s.status.as_ref().is_some_and(|s| s.ready_replicas == Some(2))
+        s.status
+            .as_ref()
+            .is_some_and(|s| s.ready_replicas == Some(2))
     })
     .await?;
     let (first, second) = (c.ready("db-0").await?, c.ready("db-1").await?);
@@ -136,8 +179,10 @@ pub async fn stateful_sets_count(c: Context) -> Outcome {
     )?;
     let uid = first.metadata.uid.clone();
     c.delete("db-0").await?;
-    c.until("db-0", "replaced", |p: &Pod| p.metadata.uid != uid && super::context::is_ready(p))
-        .await?;
+    c.until("db-0", "replaced", |p: &Pod| {
+        p.metadata.uid != uid && super::context::is_ready(p)
+    })
+    .await?;
     let (_, out, _) = c.exec("db-0", &["cat", "/data/name"], None).await?;
     equal(out.as_str(), "db-0\n")
 }
@@ -150,7 +195,11 @@ pub async fn daemon_sets_cover_the_workers(c: Context) -> Outcome {
             .is_some_and(|s| s.desired_number_scheduled == 2 && s.number_ready == 2)
     })
     .await?;
-    let nodes: BTreeSet<_> = pods(&c, "agent").await?.into_iter().filter_map(|p| p.spec?.node_name).collect();
+    let nodes: BTreeSet<_> = pods(&c, "agent")
+        .await?
+        .into_iter()
+        .filter_map(|p| p.spec?.node_name)
+        .collect();
     equal(nodes, ["worker", "worker2"].map(str::to_owned).into())
 }
 
@@ -167,8 +216,15 @@ pub async fn services_have_endpoints(c: Context) -> Outcome {
     .await?;
     let pod = c.ready("p").await?;
     let ip = pod.status.and_then(|s| s.pod_ip).unwrap_or_default();
-    let slices = c.api::<EndpointSlice>().list(&ListParams::default()).await?;
-    let name = slices.items.first().ok_or_else(|| fail("no slice"))?.name_any();
+    let slices = c
+        .api::<EndpointSlice>()
+        .list(&ListParams::default())
+        .await?;
+    let name = slices
+        .items
+        .first()
+        .ok_or_else(|| fail("no slice"))?
+        .name_any();
     let slice = c
         .until(&name, "ready", |s: &EndpointSlice| {
             s.endpoints
@@ -176,21 +232,32 @@ pub async fn services_have_endpoints(c: Context) -> Outcome {
                 .any(|e| e.conditions.as_ref().and_then(|c| c.ready) == Some(true))
         })
         .await?;
-    let addresses: Vec<_> = slice.endpoints.into_iter().flat_map(|e| e.addresses).collect();
+    let addresses: Vec<_> = slice
+        .endpoints
+        .into_iter()
+        .flat_map(|e| e.addresses)
+        .collect();
     equal(addresses, vec![ip])?;
     equal(slice.ports.and_then(|p| p.first()?.port), Some(8080))
 }
 
 pub async fn what_fits_nowhere_says_why(c: Context) -> Outcome {
-    c.pod("p", json!({}), json!({"nodeSelector": {"disk": "tape"}})).await?;
-    let text = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
-    c.event(&format!("Warning p FailedScheduling: {text}")).await?;
-    let pod = c
-        .until("p", "unschedulable", |p| condition(p, "PodScheduled") == Some("False"))
+    c.pod("p", json!({}), json!({"nodeSelector": {"disk": "tape"}}))
         .await?;
-    let message = pod
-        .status
-        .and_then(|s| s.conditions?.into_iter().find(|c| c.type_ == "PodScheduled")?.message);
+    let text = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
+    c.event(&format!("Warning p FailedScheduling: {text}"))
+        .await?;
+    let pod = c
+        .until("p", "unschedulable", |p| {
+            condition(p, "PodScheduled") == Some("False")
+        })
+        .await?;
+    let message = pod.status.and_then(|s| {
+        s.conditions?
+            .into_iter()
+            .find(|c| c.type_ == "PodScheduled")?
+            .message
+    });
     equal(message.as_deref(), Some(text))?;
     c.delete("p").await?;
     c.gone("p").await

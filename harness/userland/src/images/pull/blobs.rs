@@ -135,7 +135,7 @@ async fn transfer(
         Err(OciDistributionError::RequestError(error)) if !error.is_connect() => {
             return Err(Broken::Off(innermost(&error)));
         }
-        Err(error) => return Err(Broken::Final(registry.error(error))),
+        Err(error) => return Err(Broken::Final(registry.error(&error))),
     };
     let mut options = OpenOptions::new();
     options.create(true).write(true);

@@ -74,7 +74,7 @@ impl Registry {
         self.client
             .auth(&self.source, &self.auth, RegistryOperation::Pull)
             .await
-            .map_err(|error| self.error(error))?;
+            .map_err(|error| self.error(&error))?;
         let (manifest, digest) = self.one_manifest(&self.source).await?;
         let (manifest, digest) = match manifest {
             Manifest::Image { .. } => (manifest, digest),
@@ -110,7 +110,7 @@ impl Registry {
             .client
             .pull_manifest_raw(source, &self.auth, &ACCEPTED)
             .await
-            .map_err(|error| self.error(error))?;
+            .map_err(|error| self.error(&error))?;
         let digest = format!("sha256:{}", hex::encode(Sha256::digest(&text)));
         if let Some(expected) = source.digest()
             && expected != digest
@@ -130,7 +130,7 @@ impl Registry {
         self.client
             .pull_blob(&self.source, resolved.config.digest.as_str(), &mut text)
             .await
-            .map_err(|error| self.error(error))?;
+            .map_err(|error| self.error(&error))?;
         let configuration: Configuration = serde_json::from_slice(&text)
             .map_err(|error| self.damaged(&format!("the configuration cannot be read: {error}")))?;
         let here = Platform::here();
@@ -173,10 +173,10 @@ impl Registry {
         }
     }
 
-    pub fn error(&self, error: OciDistributionError) -> ImageError {
+    pub fn error(&self, error: &OciDistributionError) -> ImageError {
         let reference = self.reference.clone();
         let registry = self.source.resolve_registry().to_owned();
-        match Answer::of(&error) {
+        match Answer::of(error) {
             Answer::NotFound => ImageError::NotFound {
                 reference,
                 registry,
@@ -188,13 +188,13 @@ impl Registry {
             Answer::Silent => ImageError::Silent {
                 reference,
                 registry,
-                detail: innermost(&error),
+                detail: innermost(error),
             },
             Answer::Damaged => self.damaged(&error.to_string()),
             Answer::Other => ImageError::Registry {
                 reference,
                 registry,
-                detail: match &error {
+                detail: match error {
                     OciDistributionError::RequestError(error) => innermost(error),
                     other => other.to_string(),
                 },
