@@ -27,10 +27,19 @@ pub enum Exit {
 impl Exit {
     /// Of another trunkline process.
     pub fn from_code(code: u8) -> Self {
-        [Self::Ok, Self::Failed, Self::Usage, Self::Invalid, Self::NothingRan, Self::Host, Self::Userland, Self::Interrupted]
-            .into_iter()
-            .find(|exit| *exit as u8 == code)
-            .unwrap_or(Self::Broken)
+        [
+            Self::Ok,
+            Self::Failed,
+            Self::Usage,
+            Self::Invalid,
+            Self::NothingRan,
+            Self::Host,
+            Self::Userland,
+            Self::Interrupted,
+        ]
+        .into_iter()
+        .find(|exit| *exit as u8 == code)
+        .unwrap_or(Self::Broken)
     }
 }
 
@@ -49,7 +58,10 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(exit: Exit, report: impl Into<anyhow::Error>) -> Self {
-        Self { exit, report: report.into() }
+        Self {
+            exit,
+            report: report.into(),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::{net::TcpListener, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use trunkline_lab::{CatalogueFile, Lab, LabSpec};
-use trunkline_userland::{Cache, Catalogue, ImagePolicy, Images, Progress, RootFs, RootKind, programs, rootfs};
+use trunkline_userland::{
+    Cache, Catalogue, ImagePolicy, Images, Progress, RootFs, RootKind, programs, rootfs,
+};
 
 use crate::{
     cli::{Global, Images as ImagesFlag, LabArgs},
@@ -17,7 +19,12 @@ pub fn cache(global: &Global) -> Result<Cache, Failure> {
         Some(dir) => {
             let dir = std::path::absolute(dir).or_exit(Exit::Userland)?;
             std::fs::create_dir_all(&dir)
-                .map_err(|error| anyhow::anyhow!("cannot create the cache directory {}: {error}", dir.display()))
+                .map_err(|error| {
+                    anyhow::anyhow!(
+                        "cannot create the cache directory {}: {error}",
+                        dir.display()
+                    )
+                })
                 .or_exit(Exit::Userland)?;
             Ok(Cache::at(dir))
         }
@@ -33,7 +40,10 @@ pub fn lab_spec(args: &LabArgs) -> Result<LabSpec, Failure> {
                 .map_err(|error| anyhow::anyhow!("cannot read the catalogue {path}: {error}"))
                 .or_exit(Exit::Userland)?;
             Catalogue::parse(path.as_str(), &text).or_exit(Exit::Invalid)?;
-            Some(CatalogueFile { name: path.to_string(), text })
+            Some(CatalogueFile {
+                name: path.to_string(),
+                text,
+            })
         }
         None => None,
     };
@@ -51,15 +61,21 @@ pub fn lab_spec(args: &LabArgs) -> Result<LabSpec, Failure> {
 /// Everything that must lie in the cache before a lab can start. Building it takes minutes, once.
 pub async fn prepare(cache: &Cache, spec: &LabSpec) -> Result<RootFs, Failure> {
     let bar = Bar::default();
-    let lab = rootfs::ensure(cache, RootKind::Lab, &|progress| bar.show(&progress)).await.or_exit(Exit::Userland)?;
-    rootfs::ensure(cache, RootKind::Workload, &|progress| bar.show(&progress)).await.or_exit(Exit::Userland)?;
+    let lab = rootfs::ensure(cache, RootKind::Lab, &|progress| bar.show(&progress))
+        .await
+        .or_exit(Exit::Userland)?;
+    rootfs::ensure(cache, RootKind::Workload, &|progress| bar.show(&progress))
+        .await
+        .or_exit(Exit::Userland)?;
     programs::install(cache).or_exit(Exit::Userland)?;
     if spec.images == ImagePolicy::Build {
         let catalogue = match &spec.catalogue {
             Some(file) => Catalogue::parse(&file.name, &file.text),
             None => Catalogue::embedded(),
         };
-        Images::new(cache.clone(), catalogue.or_exit(Exit::Invalid)?).prepare().or_exit(Exit::Userland)?;
+        Images::new(cache.clone(), catalogue.or_exit(Exit::Invalid)?)
+            .prepare()
+            .or_exit(Exit::Userland)?;
     }
     bar.finish();
     Ok(lab)
@@ -101,11 +117,16 @@ struct State {
 
 impl Bar {
     pub fn show(&self, progress: &Progress) {
-        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let line = format!("{}: {}", progress.what, progress.phase);
         let bar = state.bar.get_or_insert_with(|| {
             let bar = ProgressBar::new(1000);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {percent}% {elapsed}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {wide_msg} {percent}% {elapsed}")
+            {
                 bar.set_style(style);
             }
             bar
@@ -122,7 +143,10 @@ impl Bar {
     }
 
     pub fn finish(&self) {
-        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
         }

@@ -64,8 +64,16 @@ impl LabDir {
 
     /// Takes the lab's name for this process. `None` when a living lab has it.
     pub fn claim(&self) -> io::Result<Option<Flock<File>>> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(self.lock_path())?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.lock_path())?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(lock)),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
@@ -119,7 +127,9 @@ pub fn alive() -> io::Result<Vec<Record>> {
     };
     let mut found = Vec::new();
     for entry in entries {
-        let Ok(name) = entry?.file_name().into_string() else { continue };
+        let Ok(name) = entry?.file_name().into_string() else {
+            continue;
+        };
         let dir = LabDir::new(&name);
         match dir.claim()? {
             Some(_lock) => dir.remove()?,
@@ -133,7 +143,12 @@ pub fn alive() -> io::Result<Vec<Record>> {
 fn write_private(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
     let temporary = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(bytes)?;
     fs::rename(temporary, path)
 }

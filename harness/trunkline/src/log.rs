@@ -25,12 +25,22 @@ pub fn host(global: &Global) {
         Color::Always => true,
         Color::Never => false,
     };
-    fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).without_time().with_target(false).init();
+    fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .without_time()
+        .with_target(false)
+        .init();
 }
 
 /// For the lab's server: everything of note, into the lab's log.
 pub fn lab() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn,rustls=warn,tower=warn"));
-    fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
 }

@@ -24,9 +24,17 @@ fn main() -> ExitCode {
     });
     let cli = Cli::parse();
     log::host(&cli.global);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return say(&Failure::new(Exit::Broken, anyhow::Error::new(error).context("cannot start threads"))),
+        Err(error) => {
+            return say(&Failure::new(
+                Exit::Broken,
+                anyhow::Error::new(error).context("cannot start threads"),
+            ));
+        }
     };
     let outcome = runtime.block_on(dispatch(cli));
     runtime.shutdown_background();
@@ -64,7 +72,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 fn say(failure: &Failure) -> ExitCode {
     let mut causes = failure.report.chain();
     if let Some(first) = causes.next() {
-        let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+        let style = anstyle::Style::new()
+            .bold()
+            .fg_color(Some(anstyle::AnsiColor::Red.into()));
         anstream::eprintln!("{style}error{style:#}: {first}");
     }
     let mut said = failure.report.to_string();

@@ -44,13 +44,23 @@ pub fn sound(suite: &Suite) -> Result<(), Failure> {
     if errors == 0 {
         return Ok(());
     }
-    let files = if errors == 1 { "an error".to_owned() } else { format!("{errors} errors") };
-    Err(Failure::new(Exit::Invalid, anyhow::anyhow!("the scenarios have {files}; nothing was started")))
+    let files = if errors == 1 {
+        "an error".to_owned()
+    } else {
+        format!("{errors} errors")
+    };
+    Err(Failure::new(
+        Exit::Invalid,
+        anyhow::anyhow!("the scenarios have {files}; nothing was started"),
+    ))
 }
 
 /// As wide as the terminal, in colour if it is one.
 fn graphical() -> Style {
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100);
+    let width = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok())
+        .unwrap_or(100);
     Style::Graphical { color, width }
 }

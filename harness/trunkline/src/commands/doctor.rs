@@ -31,9 +31,17 @@ fn render(checks: &[Check]) -> String {
             Status::Failed => ("FAIL", Color::Red),
             Status::Info => ("info", Color::Cyan),
         };
-        table.add_row([Cell::new(mark).fg(color), Cell::new(check.title), Cell::new(&check.found)]);
+        table.add_row([
+            Cell::new(mark).fg(color),
+            Cell::new(check.title),
+            Cell::new(&check.found),
+        ]);
         if matches!(check.status, Status::Failed | Status::Warning) {
-            table.add_row([Cell::new(""), Cell::new("  breaks"), Cell::new(check.breaks)]);
+            table.add_row([
+                Cell::new(""),
+                Cell::new("  breaks"),
+                Cell::new(check.breaks),
+            ]);
             if let Some(fix) = &check.fix {
                 table.add_row([Cell::new(""), Cell::new("  fix"), Cell::new(fix)]);
             }

@@ -23,8 +23,15 @@ pub async fn down(args: &Down) -> Result<Exit, Failure> {
     } else {
         let names: Vec<_> = alive.iter().map(|lab| lab.name.clone()).collect();
         let Some(lab) = alive.into_iter().find(|lab| lab.name == args.name) else {
-            let known = if names.is_empty() { "no lab is".to_owned() } else { format!("up: {}", names.join(", ")) };
-            return Err(Failure::new(Exit::Usage, anyhow::anyhow!("no lab {:?} is up ({known})", args.name)));
+            let known = if names.is_empty() {
+                "no lab is".to_owned()
+            } else {
+                format!("up: {}", names.join(", "))
+            };
+            return Err(Failure::new(
+                Exit::Usage,
+                anyhow::anyhow!("no lab {:?} is up ({known})", args.name),
+            ));
         };
         vec![lab]
     };
@@ -42,7 +49,10 @@ async fn end(lab: &Record) -> Result<(), Failure> {
     let pid = Pid::from_raw(lab.pid);
     let dir = LabDir::new(&lab.name);
     signal(pid, Signal::SIGTERM)?;
-    if tokio::time::timeout(GRACE, ended(dir.clone())).await.is_ok() {
+    if tokio::time::timeout(GRACE, ended(dir.clone()))
+        .await
+        .is_ok()
+    {
         return Ok(());
     }
     signal(pid, Signal::SIGKILL)?;
@@ -53,11 +63,17 @@ async fn end(lab: &Record) -> Result<(), Failure> {
 fn signal(pid: Pid, signal: Signal) -> Result<(), Failure> {
     match kill(pid, signal) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(Failure::new(Exit::Broken, anyhow::anyhow!("cannot signal process {pid}: {errno}"))),
+        Err(errno) => Err(Failure::new(
+            Exit::Broken,
+            anyhow::anyhow!("cannot signal process {pid}: {errno}"),
+        )),
     }
 }
 
 /// Waits for the supervisor's lock, which the kernel frees when the process is gone, and removes what it left.
 async fn ended(dir: LabDir) -> Result<(), Failure> {
-    tokio::task::spawn_blocking(move || dir.await_end()).await.or_exit(Exit::Broken)?.or_exit(Exit::Broken)
+    tokio::task::spawn_blocking(move || dir.await_end())
+        .await
+        .or_exit(Exit::Broken)?
+        .or_exit(Exit::Broken)
 }

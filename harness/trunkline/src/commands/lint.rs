@@ -13,8 +13,16 @@ pub fn lint(args: &Lint) -> Result<Exit, Failure> {
     suite::show(&loaded.diagnostics, args.plain);
     let (errors, warnings) = count(&loaded.diagnostics);
     if loaded.files == 0 && errors == 0 {
-        let paths: Vec<_> = args.selection.paths.iter().map(|path| path.as_str()).collect();
-        return Err(Failure::new(Exit::NothingRan, anyhow::anyhow!("no scenario file in {}", paths.join(", "))));
+        let paths: Vec<_> = args
+            .selection
+            .paths
+            .iter()
+            .map(|path| path.as_str())
+            .collect();
+        return Err(Failure::new(
+            Exit::NothingRan,
+            anyhow::anyhow!("no scenario file in {}", paths.join(", ")),
+        ));
     }
     if !args.plain {
         let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });

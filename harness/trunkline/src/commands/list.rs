@@ -10,7 +10,11 @@ use crate::{
 };
 
 pub fn list(args: &List) -> Result<Exit, Failure> {
-    if args.labs { labs(args.json) } else { scenarios(args) }
+    if args.labs {
+        labs(args.json)
+    } else {
+        scenarios(args)
+    }
 }
 
 fn scenarios(args: &List) -> Result<Exit, Failure> {
@@ -36,9 +40,15 @@ fn scenarios(args: &List) -> Result<Exit, Failure> {
         out::line(serde_json::to_string_pretty(&all).or_exit(Exit::Broken)?)?;
     } else {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(["NAME", "TAGS", "TITLE"]);
+        table
+            .load_style(presets::NOTHING)
+            .set_header(["NAME", "TAGS", "TITLE"]);
         for scenario in &selected {
-            table.add_row([scenario.full_name(), tags(scenario).join(","), scenario.spec.title.value.clone()]);
+            table.add_row([
+                scenario.full_name(),
+                tags(scenario).join(","),
+                scenario.spec.title.value.clone(),
+            ]);
         }
         out::line(table)?;
     }
@@ -58,10 +68,22 @@ fn labs(as_json: bool) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["NAME", "NODES", "SERVER", "KUBECONFIG", "SINCE"]);
+    table.load_style(presets::NOTHING).set_header([
+        "NAME",
+        "NODES",
+        "SERVER",
+        "KUBECONFIG",
+        "SINCE",
+    ]);
     for lab in alive {
         let since = lab.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        table.add_row([lab.name, lab.nodes.to_string(), lab.server, lab.kubeconfig.to_string(), since]);
+        table.add_row([
+            lab.name,
+            lab.nodes.to_string(),
+            lab.server,
+            lab.kubeconfig.to_string(),
+            since,
+        ]);
     }
     out::line(table)?;
     Ok(Exit::Ok)

@@ -1,6 +1,9 @@
 //! `trunkline rootfs`: the lab's root file systems, built ahead of time.
 
-use trunkline_userland::{RootKind, rootfs::{self as roots, Look}};
+use trunkline_userland::{
+    RootKind,
+    rootfs::{self as roots, Look},
+};
 
 use crate::{
     cli::{Global, Rootfs},
@@ -26,8 +29,12 @@ fn status(cache: &trunkline_userland::Cache) -> Result<Exit, Failure> {
         complete &= matches!(found, Look::Found(_));
         match found {
             Look::Found(root) => out::line(format_args!("{name:9} {}", root.path.display()))?,
-            Look::Damaged(damage) => out::line(format_args!("{name:9} damaged ({damage}); run: trunkline rootfs build"))?,
-            Look::Absent => out::line(format_args!("{name:9} not built; run: trunkline rootfs build"))?,
+            Look::Damaged(damage) => out::line(format_args!(
+                "{name:9} damaged ({damage}); run: trunkline rootfs build"
+            ))?,
+            Look::Absent => out::line(format_args!(
+                "{name:9} not built; run: trunkline rootfs build"
+            ))?,
         }
     }
     Ok(if complete { Exit::Ok } else { Exit::Userland })

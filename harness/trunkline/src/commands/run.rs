@@ -31,7 +31,8 @@ pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
     suite::sound(&loaded)?;
     let selected = suite::select(&loaded, &args.selection);
     if selected.is_empty() {
-        let message = anyhow::anyhow!("no scenario is selected; `trunkline list` shows those there are");
+        let message =
+            anyhow::anyhow!("no scenario is selected; `trunkline list` shows those there are");
         return Err(Failure::new(Exit::NothingRan, message));
     }
     let reports = Reports::new(&report_options(args, global)).or_exit(Exit::Broken)?;
@@ -50,15 +51,31 @@ pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
         site: "lab".to_owned(),
         cases: selected.len(),
     });
-    let runner = Runner { args, spec, cache, rootfs, verbose: global.verbose > 0, events: sender.clone(), stop };
+    let runner = Runner {
+        args,
+        spec,
+        cache,
+        rootfs,
+        verbose: global.verbose > 0,
+        events: sender.clone(),
+        stop,
+    };
     runner.all(&selected).await;
     let interrupted = runner.stop.is_cancelled();
     drop(runner);
-    sender.send(EventKind::RunFinished { took: started.elapsed() });
+    sender.send(EventKind::RunFinished {
+        took: started.elapsed(),
+    });
     drop(sender);
 
-    let tally = reporting.await.or_exit(Exit::Broken)?.or_exit(Exit::Broken)?;
-    for (what, path) in [("JUnit report", &args.junit), ("event stream", &args.events)] {
+    let tally = reporting
+        .await
+        .or_exit(Exit::Broken)?
+        .or_exit(Exit::Broken)?;
+    for (what, path) in [
+        ("JUnit report", &args.junit),
+        ("event stream", &args.events),
+    ] {
         if let Some(path) = path
             && !args.quiet
         {
@@ -72,9 +89,15 @@ pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
 }
 
 fn report_options(args: &Run, global: &Global) -> ReportOptions {
-    let owned = |path: &Option<camino::Utf8PathBuf>| path.as_deref().map(Utf8Path::as_std_path).map(Into::into);
+    let owned = |path: &Option<camino::Utf8PathBuf>| {
+        path.as_deref().map(Utf8Path::as_std_path).map(Into::into)
+    };
     ReportOptions {
-        terminal: if args.quiet { Terminal::Quiet } else { Terminal::Auto },
+        terminal: if args.quiet {
+            Terminal::Quiet
+        } else {
+            Terminal::Auto
+        },
         verbose: global.verbose > 0,
         junit: owned(&args.junit),
         json_lines: owned(&args.events),
@@ -154,7 +177,9 @@ impl Runner<'_> {
         };
         let (lab, site) = match lab {
             Ok(started) => started,
-            Err(error) => return self.broken(scenario, &format!("the lab did not start: {error:#}"), log),
+            Err(error) => {
+                return self.broken(scenario, &format!("the lab did not start: {error:#}"), log);
+            }
         };
         let options = RunOptions {
             cancel: self.stop.child_token(),
@@ -177,11 +202,18 @@ impl Runner<'_> {
         if self.args.lab.nodes.is_none()
             && let Some(workers) = &scenario.spec.requires.workers
         {
-            spec.nodes = spec.nodes.max(u8::try_from(workers.value.saturating_add(1)).unwrap_or(u8::MAX));
+            spec.nodes = spec
+                .nodes
+                .max(u8::try_from(workers.value.saturating_add(1)).unwrap_or(u8::MAX));
         }
         let listener = host::listen(None).map_err(|failure| failure.report)?;
-        let options =
-            LabOptions { spec, rootfs: self.rootfs.clone(), cache: self.cache.clone(), listener, log: log.target() };
+        let options = LabOptions {
+            spec,
+            rootfs: self.rootfs.clone(),
+            cache: self.cache.clone(),
+            listener,
+            log: log.target(),
+        };
         let lab = Lab::start(options).await?;
         host::ready(&lab).await?;
         let site = LabSite::new(&lab).await?;
@@ -190,9 +222,14 @@ impl Runner<'_> {
 
     /// Tells of a case that could not even begin.
     fn broken(&self, scenario: &Scenario, reason: &str, log: Log) -> CaseOutcome {
-        let outcome = CaseOutcome::Broken { reason: reason.to_owned() };
+        let outcome = CaseOutcome::Broken {
+            reason: reason.to_owned(),
+        };
         let case = self.events.case(CaseId(scenario.full_name()));
-        case.send(EventKind::CaseFinished { outcome: outcome.clone(), took: std::time::Duration::ZERO });
+        case.send(EventKind::CaseFinished {
+            outcome: outcome.clone(),
+            took: std::time::Duration::ZERO,
+        });
         log.show();
         outcome
     }

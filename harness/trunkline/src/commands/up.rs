@@ -36,15 +36,25 @@ pub async fn up(args: &Up, global: &Global) -> Result<Exit, Failure> {
         .await;
     }
     let dir = LabDir::new(&args.name);
-    match tokio::task::spawn_blocking(in_background).await.or_exit(Exit::Broken)?? {
+    match tokio::task::spawn_blocking(in_background)
+        .await
+        .or_exit(Exit::Broken)??
+    {
         Said::Up(record) => {
             announce(&record)?;
             Ok(Exit::Ok)
         }
         Said::Failed { exit, message } => {
             let log = dir.log();
-            let hint = if log.exists() { format!("\nits log: {log}") } else { String::new() };
-            Err(Failure::new(Exit::from_code(exit), anyhow::anyhow!("{message}{hint}")))
+            let hint = if log.exists() {
+                format!("\nits log: {log}")
+            } else {
+                String::new()
+            };
+            Err(Failure::new(
+                Exit::from_code(exit),
+                anyhow::anyhow!("{message}{hint}"),
+            ))
         }
     }
 }
@@ -54,12 +64,19 @@ pub async fn supervise(args: &Up, global: &Global) -> Result<Exit, Failure> {
     // A terminal that closes shall not take the lab with it.
     nix::unistd::setsid().or_exit(Exit::Broken)?;
     let outcome = keep(args, global, |record| {
-        Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&Said::Up(record.clone()))?)?)
+        Ok(writeln!(
+            std::io::stdout(),
+            "{}",
+            serde_json::to_string(&Said::Up(record.clone()))?
+        )?)
     })
     .await;
     if let Err(failure) = &outcome {
         let message = format!("{:#}", failure.report);
-        if let Ok(line) = serde_json::to_string(&Said::Failed { exit: failure.exit as u8, message }) {
+        if let Ok(line) = serde_json::to_string(&Said::Failed {
+            exit: failure.exit as u8,
+            message,
+        }) {
             // Whoever asked may be gone.
             let _ = writeln!(std::io::stdout(), "{line}");
         }
@@ -69,10 +86,12 @@ pub async fn supervise(args: &Up, global: &Global) -> Result<Exit, Failure> {
 
 /// Starts this program again with the same arguments, as the background half, and hears what became of it.
 fn in_background() -> Result<Said, Failure> {
-    let arguments = std::env::args_os().skip(1).map(|argument| match argument.to_str() {
-        Some("up") => "__supervise".into(),
-        _ => argument,
-    });
+    let arguments = std::env::args_os()
+        .skip(1)
+        .map(|argument| match argument.to_str() {
+            Some("up") => "__supervise".into(),
+            _ => argument,
+        });
     let mut child = Command::new("/proc/self/exe")
         .args(arguments)
         .stdin(Stdio::null())
@@ -82,7 +101,9 @@ fn in_background() -> Result<Said, Failure> {
         .or_exit(Exit::Broken)?;
     let mut line = String::new();
     if let Some(output) = child.stdout.take() {
-        BufReader::new(output).read_line(&mut line).or_exit(Exit::Broken)?;
+        BufReader::new(output)
+            .read_line(&mut line)
+            .or_exit(Exit::Broken)?;
     }
     serde_json::from_str(&line)
         .map_err(|_| anyhow::anyhow!("the lab's supervisor ended without a word"))
@@ -126,7 +147,8 @@ async fn keep(
         nodes: lab.spec().nodes.into(),
         started: jiff::Timestamp::now(),
     };
-    dir.publish(&record, lab.kubeconfig()).or_exit(Exit::Broken)?;
+    dir.publish(&record, lab.kubeconfig())
+        .or_exit(Exit::Broken)?;
     // A lab that nobody was told of would be nobody's to end.
     let outcome = match tell(&record) {
         Err(error) => Err(Failure::new(Exit::Broken, error)),
@@ -147,7 +169,15 @@ async fn start(args: &Up, global: &Global, dir: &LabDir) -> Result<Lab, Failure>
     let rootfs = host::prepare(&cache, &spec).await?;
     let listener = host::listen(args.port)?;
     let log = LogTo::File(dir.log().into());
-    let lab = Lab::start(LabOptions { spec, rootfs, cache, listener, log }).await.or_exit(Exit::Broken)?;
+    let lab = Lab::start(LabOptions {
+        spec,
+        rootfs,
+        cache,
+        listener,
+        log,
+    })
+    .await
+    .or_exit(Exit::Broken)?;
     host::ready(&lab).await.or_exit(Exit::Broken)?;
     Ok(lab)
 }
@@ -155,8 +185,15 @@ async fn start(args: &Up, global: &Global, dir: &LabDir) -> Result<Lab, Failure>
 /// For the shell on standard output, for the person on standard error.
 fn announce(record: &Record) -> Result<(), Failure> {
     out::line(format_args!("export KUBECONFIG={}", record.kubeconfig))?;
-    let name = if record.name == "lab" { String::new() } else { format!(" --name {}", record.name) };
-    eprintln!("lab {} is up: {} nodes, API at {}", record.name, record.nodes, record.server);
+    let name = if record.name == "lab" {
+        String::new()
+    } else {
+        format!(" --name {}", record.name)
+    };
+    eprintln!(
+        "lab {} is up: {} nodes, API at {}",
+        record.name, record.nodes, record.server
+    );
     eprintln!("end it with: trunkline down{name}");
     Ok(())
 }
@@ -164,10 +201,15 @@ fn announce(record: &Record) -> Result<(), Failure> {
 /// It becomes a directory and part of the nodes' names.
 fn check_name(name: &str) -> Result<(), Failure> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let fine = name.starts_with(plain) && name.ends_with(plain) && name.len() <= 40 && name.chars().all(|c| plain(c) || c == '-');
+    let fine = name.starts_with(plain)
+        && name.ends_with(plain)
+        && name.len() <= 40
+        && name.chars().all(|c| plain(c) || c == '-');
     if fine {
         return Ok(());
     }
-    let message = anyhow::anyhow!("{name:?} is no name for a lab; use lower-case letters, digits and `-`, up to 40");
+    let message = anyhow::anyhow!(
+        "{name:?} is no name for a lab; use lower-case letters, digits and `-`, up to 40"
+    );
     Err(Failure::new(Exit::Usage, message))
 }
