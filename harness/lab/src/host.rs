@@ -261,7 +261,7 @@ impl Puller {
         let image = self
             .images
             .resolve(&reference, ImagePolicy::Pull, &|progress| {
-                tracing::info!(what = progress.what, "{}", progress.phase)
+                tracing::info!(what = progress.what, "{}", progress.phase);
             })
             .await
             .map(|image| image.rebase(&self.cache, &Cache::at(CACHE_INSIDE)))

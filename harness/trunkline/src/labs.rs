@@ -64,10 +64,11 @@ impl LabDir {
 
     /// Takes the lab's name for this process. `None` when a living lab has it.
     pub fn claim(&self) -> io::Result<Option<Flock<File>>> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.0)?;
+        self.claim_in(&lock_home()?)
+    }
+
+    fn claim_in(&self, _home: &Flock<File>) -> io::Result<Option<Flock<File>>> {
+        private_dir(&self.0)?;
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -111,11 +112,26 @@ impl LabDir {
 
     /// Removes the directory; only for the holder of the lock.
     pub fn remove(&self) -> io::Result<()> {
+        self.remove_in(&lock_home()?)
+    }
+
+    fn remove_in(&self, _home: &Flock<File>) -> io::Result<()> {
         match fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
+}
+
+/// Held while directories come and go: a lock in a directory that somebody removes at that moment would lock nothing.
+fn lock_home() -> io::Result<Flock<File>> {
+    let home = home();
+    private_dir(&home)?;
+    Flock::lock(File::open(home)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
+fn private_dir(path: &Utf8Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// The labs that are alive. What dead ones left is removed on the way.
@@ -126,13 +142,14 @@ pub fn alive() -> io::Result<Vec<Record>> {
         Err(error) => return Err(error),
     };
     let mut found = Vec::new();
+    let home = lock_home()?;
     for entry in entries {
         let Ok(name) = entry?.file_name().into_string() else {
             continue;
         };
         let dir = LabDir::new(&name);
-        match dir.claim()? {
-            Some(_lock) => dir.remove()?,
+        match dir.claim_in(&home)? {
+            Some(_lock) => dir.remove_in(&home)?,
             None => found.extend(dir.record()),
         }
     }

@@ -178,7 +178,7 @@ impl Runner<'_> {
         let (lab, site) = match lab {
             Ok(started) => started,
             Err(error) => {
-                return self.broken(scenario, &format!("the lab did not start: {error:#}"), log);
+                return self.broken(scenario, &format!("the lab did not start: {error:#}"), &log);
             }
         };
         let options = RunOptions {
@@ -221,7 +221,7 @@ impl Runner<'_> {
     }
 
     /// Tells of a case that could not even begin.
-    fn broken(&self, scenario: &Scenario, reason: &str, log: Log) -> CaseOutcome {
+    fn broken(&self, scenario: &Scenario, reason: &str, log: &Log) -> CaseOutcome {
         let outcome = CaseOutcome::Broken {
             reason: reason.to_owned(),
         };

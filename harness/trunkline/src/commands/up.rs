@@ -150,13 +150,15 @@ async fn keep(
     dir.publish(&record, lab.kubeconfig())
         .or_exit(Exit::Broken)?;
     // A lab that nobody was told of would be nobody's to end.
-    let outcome = match tell(&record) {
-        Err(error) => Err(Failure::new(Exit::Broken, error)),
-        Ok(()) => tokio::select! {
+    let told = tell(&record).or_exit(Exit::Broken);
+    let outcome = if told.is_err() {
+        told.map(|()| Exit::Ok)
+    } else {
+        tokio::select! {
             _ = interrupt.recv() => Ok(Exit::Ok),
             _ = terminate.recv() => Ok(Exit::Ok),
             error = lab.failure() => Err(Failure::new(Exit::Broken, error)),
-        },
+        }
     };
     lab.shutdown().await.or_exit(Exit::Broken)?;
     dir.remove().or_exit(Exit::Broken)?;

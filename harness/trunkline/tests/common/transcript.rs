@@ -134,7 +134,7 @@ fn normal(output: &str) -> String {
         (r"0a:58:0a:f4(:[0-9a-f]{2}){2}", "[POD-MAC]"),
         (r"02:42:ac:12:00:0[34]", "[NODE-MAC]"),
         // versions of kubectl differ in how they say where something was deleted
-        (r#"(deleted) from [a-z0-9-]+ namespace"#, "$1"),
+        (r"(deleted) from [a-z0-9-]+ namespace", "$1"),
         (r"(\S) {2,}", "$1  "),
         (r"(?m)[ \t]+$", ""),
     ];
