@@ -1,6 +1,6 @@
 //! The scenario as the engine sees it: typed, checked as far as a file can be, every value with its place.
 //!
-//! What the file looks like is the business of [`crate::grammar`] and [`crate::read`]; a short form and
+//! What the file looks like is the business of `grammar` and `read`; a short form and
 //! its long form become the same value here.
 
 mod capture;
