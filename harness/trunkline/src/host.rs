@@ -3,7 +3,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use trunkline_lab::{CatalogueFile, Lab, LabSpec};
+use trunkline_lab::{CatalogueFile, Lab, LabError, LabSpec, boot::BootError};
 use trunkline_userland::{
     Cache, Catalogue, ImagePolicy, Images, Progress, RootFs, RootKind, programs, rootfs,
 };
@@ -94,6 +94,14 @@ pub fn listen(port: Option<u16>) -> Result<TcpListener, Failure> {
         .or_exit(Exit::Broken)
 }
 
+/// Whether a lab did not start because of this machine, about which its user can do something.
+pub fn is_lacking(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(LabError::Boot(BootError::Host { .. }))
+    )
+}
+
 /// Nodes that are not Ready by then never will be.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -122,6 +130,11 @@ impl Bar {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let line = format!("{}: {}", progress.what, progress.phase);
+        // Without a terminal a phase is told once, not for every package.
+        let phase = line.split(" (").next().unwrap_or(&line);
+        let phase = phase
+            .split_once("downloading")
+            .map_or(phase, |(what, _)| what);
         let bar = state.bar.get_or_insert_with(|| {
             let bar = ProgressBar::new(1000);
             if let Ok(style) =
@@ -136,9 +149,9 @@ impl Bar {
             bar.set_position((fraction.clamp(0.0, 1.0) * 1000.0) as u64);
         }
         bar.set_message(line.clone());
-        if bar.is_hidden() && state.said != line {
+        if bar.is_hidden() && state.said != phase {
             eprintln!("{line}");
-            state.said = line;
+            phase.clone_into(&mut state.said);
         }
     }
 

@@ -131,7 +131,10 @@ fn lock_home() -> io::Result<Flock<File>> {
 }
 
 fn private_dir(path: &Utf8Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// The labs that are alive. What dead ones left is removed on the way.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Seek},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
@@ -59,10 +59,12 @@ pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
         verbose: global.verbose > 0,
         events: sender.clone(),
         stop,
+        lacking: OnceLock::new(),
     };
     runner.all(&selected).await;
     let interrupted = runner.stop.is_cancelled();
-    drop(runner);
+    let lacking = runner.lacking.into_inner();
+    drop(runner.events);
     sender.send(EventKind::RunFinished {
         took: started.elapsed(),
     });
@@ -72,6 +74,12 @@ pub async fn run(args: &Run, global: &Global) -> Result<Exit, Failure> {
         .await
         .or_exit(Exit::Broken)?
         .or_exit(Exit::Broken)?;
+    if let Some(error) = lacking {
+        return Err(Failure::new(
+            Exit::Host,
+            error.context("no lab can start on this machine; `trunkline doctor` says all it lacks"),
+        ));
+    }
     for (what, path) in [
         ("JUnit report", &args.junit),
         ("event stream", &args.events),
@@ -151,6 +159,8 @@ struct Runner<'a> {
     verbose: bool,
     events: EventSender,
     stop: CancellationToken,
+    /// What this machine lacks for any lab.
+    lacking: OnceLock<anyhow::Error>,
 }
 
 impl Runner<'_> {
@@ -161,7 +171,8 @@ impl Runner<'_> {
             .take_until(enough.cancelled())
             .for_each_concurrent(self.args.jobs.max(1), |scenario| async {
                 let outcome = self.case(scenario).await;
-                if self.args.fail_fast && outcome.exit_class() > ExitClass::Success {
+                let failed = outcome.exit_class() > ExitClass::Success;
+                if (failed && self.args.fail_fast) || self.lacking.get().is_some() {
                     enough.cancel();
                 }
             })
@@ -178,7 +189,13 @@ impl Runner<'_> {
         let (lab, site) = match lab {
             Ok(started) => started,
             Err(error) => {
-                return self.broken(scenario, &format!("the lab did not start: {error:#}"), &log);
+                let outcome =
+                    self.broken(scenario, &format!("the lab did not start: {error:#}"), &log);
+                if host::is_lacking(&error) {
+                    // The same for every other case; whoever comes second says nothing new.
+                    let _ = self.lacking.set(error);
+                }
+                return outcome;
             }
         };
         let options = RunOptions {

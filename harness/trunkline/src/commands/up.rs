@@ -179,7 +179,15 @@ async fn start(args: &Up, global: &Global, dir: &LabDir) -> Result<Lab, Failure>
         log,
     })
     .await
-    .or_exit(Exit::Broken)?;
+    .map_err(anyhow::Error::from)
+    .map_err(|error| {
+        let exit = if host::is_lacking(&error) {
+            Exit::Host
+        } else {
+            Exit::Broken
+        };
+        Failure::new(exit, error)
+    })?;
     host::ready(&lab).await.or_exit(Exit::Broken)?;
     Ok(lab)
 }
