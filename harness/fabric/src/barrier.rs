@@ -22,19 +22,15 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Connects, and makes the one row of the Northbound and of the Southbound database that must exist.
+    /// Connects, and makes the one row that must exist.
     pub(crate) async fn connect(node: &NodeName, socket: &Path, limit: Duration) -> Result<Self> {
         let wrap = || Error::ovsdb(node);
-        let connect = |database| Client::connect_within(socket, database, limit);
-        let (client, south) =
-            tokio::try_join!(connect("OVN_Northbound"), connect("OVN_Southbound"))
-                .map_err(wrap())?;
+        let client = Client::connect_within(socket, "OVN_Northbound", limit)
+            .await
+            .map_err(wrap())?;
         let mut tx = Transaction::new();
         tx.insert("NB_Global", Row::new().with("name", node.as_str()));
         client.transact(tx).await.map_err(wrap())?;
-        let mut tx = Transaction::new();
-        tx.insert("SB_Global", Row::new());
-        south.transact(tx).await.map_err(wrap())?;
         let monitor = Monitor::new().columns("NB_Global", ["hv_cfg"]);
         let replica = client.monitor(monitor).await.map_err(wrap())?;
         Ok(Self {

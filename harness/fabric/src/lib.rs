@@ -18,6 +18,7 @@ mod node;
 mod physical;
 mod plug;
 mod port;
+mod southbound;
 mod spec;
 mod start;
 mod unixctl;

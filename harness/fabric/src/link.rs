@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use futures::TryStreamExt;
 use ipnet::IpNet;
 use nix::errno::Errno;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric, RouteScope};
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
@@ -133,6 +133,17 @@ impl Links {
     pub(crate) async fn up(&self, name: &str) -> Result<()> {
         let message = LinkUnspec::new_with_name(name).up().build();
         self.set(message, || format!("switch {name} on")).await
+    }
+
+    /// Has the kernel cut TCP's data into packets before they reach the interface. Otherwise the userspace datapath
+    /// gets up to 64 KiB at once and cuts it only where it leaves a node, too late for OVN's routers: they compare the
+    /// length with their MTU and drop it.
+    pub(crate) async fn cut_segments(&self, index: u32) -> Result<()> {
+        let message = LinkUnspec::new_with_index(index)
+            .append_extra_attribute(LinkAttribute::GsoMaxSegs(1))
+            .build();
+        self.set(message, || "limit the segments of an interface".to_owned())
+            .await
     }
 
     /// Gives an interface, which must be down for kernels before 6.2, another name and switches it on.

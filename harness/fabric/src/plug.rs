@@ -50,7 +50,13 @@ async fn connect(node: &RunningNode, port: &Port, plugged: &Plugged) -> Result<(
 }
 
 pub(crate) async fn unplug(node: &RunningNode, names: &[String]) -> Result<()> {
+    let logical = node.vswitch.external_ids_of(names, "iface-id");
     node.vswitch.remove_ports(INTEGRATION, names).await?;
+    if !logical.is_empty() {
+        node.southbound
+            .released(node.node.chassis, &logical)
+            .await?;
+    }
     let links = node.node.netns.links().await?;
     for name in names {
         links.remove(name).await?;
@@ -122,6 +128,9 @@ fn external_ids(port: &Port) -> BTreeMap<String, String> {
 /// The pod's side.
 async fn configure(port: &Port, ifindex: u32) -> Result<()> {
     let links = port.netns.links().await?;
+    if !port.gateways.is_empty() || !port.routes.is_empty() {
+        links.cut_segments(ifindex).await?;
+    }
     for address in &port.addresses {
         links.add_address(ifindex, *address).await?;
     }

@@ -14,6 +14,7 @@ use crate::dbfile::Templates;
 use crate::link::Hop;
 use crate::node::SOCKET;
 use crate::physical::{PhysicalNetwork, assign};
+use crate::southbound::Southbound;
 use crate::vswitch::{EXTERNAL, Vswitch};
 use crate::{Error, NetNs, Node, NodeSpec, PhysicalSpec, Result, Zone, unixctl};
 
@@ -54,6 +55,7 @@ pub(crate) struct RunningNode {
     pub(crate) dir: PathBuf,
     pub(crate) vswitch: Vswitch,
     pub(crate) counter: Counter,
+    pub(crate) southbound: Southbound,
 }
 
 /// What all nodes share while they start.
@@ -93,15 +95,16 @@ pub(crate) async fn node(
         let connected = async {
             tokio::try_join!(
                 Counter::connect(&spec.name, &socket, DAEMON_LIMIT),
+                Southbound::connect(&spec.name, &socket, DAEMON_LIMIT),
                 Vswitch::connect(&spec.name, &socket, DAEMON_LIMIT),
             )
         };
-        let (counter, vswitch) = site.daemons.guard(connected).await?;
+        let (counter, southbound, vswitch) = site.daemons.guard(connected).await?;
         launcher.northd().await?;
         vswitch.configure(spec, &dir).await?;
-        Ok((counter, vswitch))
+        Ok((counter, southbound, vswitch))
     };
-    let ((), (counter, vswitch)) = tokio::try_join!(wired, databases)?;
+    let ((), (counter, southbound, vswitch)) = tokio::try_join!(wired, databases)?;
     launcher.vswitchd().await?;
     site.daemons.guard(vswitch.settled(DAEMON_LIMIT)).await?;
     // Connects to the bridge's management socket, which exists only now.
@@ -123,6 +126,7 @@ pub(crate) async fn node(
         dir,
         vswitch,
         counter,
+        southbound,
     })
 }
 
@@ -209,11 +213,13 @@ struct Launcher<'a> {
 impl Launcher<'_> {
     async fn launch(&self, program: &'static str, args: Vec<String>) -> Result<()> {
         let launch = Launch {
-            node: &self.spec.name,
+            node: self.spec.name.clone(),
             program,
             args,
-            dir: self.dir,
-            netns: self.netns,
+            dir: self.dir.to_owned(),
+            netns: self.netns.clone(),
+            // All that these two know is in the databases.
+            may_fall: matches!(program, "ovn-controller" | "ovn-northd"),
         };
         self.site.daemons.launch(launch).await
     }

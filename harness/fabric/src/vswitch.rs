@@ -151,6 +151,16 @@ impl Vswitch {
             .collect()
     }
 
+    /// What these interfaces have as this external id.
+    pub(crate) fn external_ids_of(&self, names: &[String], key: &str) -> Vec<String> {
+        let snapshot = self.replica.snapshot();
+        names
+            .iter()
+            .filter_map(|name| snapshot.find("Interface", "name", name.as_str()))
+            .filter_map(|(_, row)| row.key("external_ids", key).map(str::to_owned))
+            .collect()
+    }
+
     async fn transact(&self, tx: Transaction) -> Result<()> {
         let outcome = self.client.transact(tx).await;
         outcome.map(drop).map_err(Error::ovsdb(&self.node))

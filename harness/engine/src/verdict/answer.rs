@@ -195,16 +195,31 @@ impl Parts<'_> {
         }
         let stdout = given.stdout.to_text();
         if let Some(text) = &answer.stdout {
-            self.text("stdout", text, &stdout)?;
+            self.output("stdout", text, &stdout)?;
         }
         if let Some(text) = &answer.stderr {
-            self.text("stderr", text, &given.stderr.to_text())?;
+            self.output("stderr", text, &given.stderr.to_text())?;
         }
         if let Some(json) = &answer.json {
             self.json("stdout", json, &stdout)?;
         }
         self.took(answer.took.as_ref(), took);
         Ok(())
+    }
+
+    /// What a command wrote; the newline at its end counts only for those who expect one.
+    fn output(
+        &mut self,
+        stream: &str,
+        text: &expected::TextMatch,
+        got: &str,
+    ) -> Result<(), Diagnostic> {
+        if let Some(line) = got.strip_suffix('\n')
+            && text.check(line, self.scope)?.is_none()
+        {
+            return Ok(());
+        }
+        self.text(stream, text, got)
     }
 
     fn text(

@@ -260,6 +260,7 @@ fn ping_answers(
     ExecAnswer { stderr: Some(is("out")), ..ExecAnswer::default() },
     came::Exit::Code(0), Some(("stderr", "\"out\"", "\"err\""))
 )]
+#[case(ExecAnswer { stdout: Some(is("out\n")), ..ExecAnswer::default() }, came::Exit::Code(0), Some(("stdout", "\"out\\n\"", "\"out\"")))]
 fn exec_answers(
     #[case] answer: ExecAnswer,
     #[case] exit: came::Exit,
@@ -267,6 +268,24 @@ fn exec_answers(
 ) {
     held(
         &answered(Answer::Exec(answer), self::exec(exit, "out", "err")),
+        wrong,
+    );
+}
+
+#[rstest]
+#[case("out", None)]
+#[case("out\n", None)]
+#[case("ou", Some(("stdout", "\"ou\"", "\"out\\n\"")))]
+fn the_newline_at_the_end_of_output_counts_for_those_who_expect_it(
+    #[case] expected: &str,
+    #[case] wrong: Option<(&str, &str, &str)>,
+) {
+    let answer = ExecAnswer {
+        stdout: Some(is(expected)),
+        ..ExecAnswer::default()
+    };
+    held(
+        &answered(Answer::Exec(answer), exec(came::Exit::Code(0), "out\n", "")),
         wrong,
     );
 }

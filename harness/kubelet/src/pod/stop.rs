@@ -116,12 +116,13 @@ impl Worker {
         for sidecars in [false, true] {
             self.end_stage(sidecars).await;
         }
+        // A pod's addresses are free once its phase is final, so it leaves the network before that is said.
+        self.disconnect().await;
         self.stopped = true;
         let gone = matches!(*self.desired.borrow(), Desired::Gone);
         if !gone {
             self.publish().await;
         }
-        self.disconnect().await;
         self.volumes = None;
         self.node.shared.connector.remove(&self.key(), &self.uid());
         if !gone {

@@ -116,6 +116,8 @@ fn normal(output: &str) -> String {
             "$1[AGE]$4$5",
         ),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
+        // the other end of an interface of a pod
+        (r"@if\d+\b", "@if[N]"),
         // pods of replica sets, and replica sets
         (
             r"\b([a-z]+)-([bcdf-hj-np-tv-xz0-9]{8,10})-([bcdf-hj-np-tv-xz0-9]{5})\b",
