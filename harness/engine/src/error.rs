@@ -1,6 +1,6 @@
 //! Errors of the environment. What a scenario gets wrong is a [`crate::events::Failure`], never one of these.
 
-use crate::site::SiteError;
+use crate::{journal::JournalError, site::SiteError};
 
 /// The environment did not do what every environment must be able to do.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,8 @@ pub(crate) enum Error {
     Agent(#[from] crate::probes::AgentError),
     #[error("site: {0}")]
     Site(#[from] SiteError),
+    #[error("{0}; nothing is created that is not written down")]
+    Journal(#[from] JournalError),
     #[error("the watch on {what} broke: {message}")]
     Watch { what: String, message: String },
 }
@@ -63,6 +65,10 @@ pub(crate) fn is_refusal(error: &kube::Error) -> bool {
             .starts_with("failed to create typed patch object"),
         _ => false,
     }
+}
+
+pub(crate) fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 pub(crate) fn is_not_found(error: &kube::Error) -> bool {

@@ -7,9 +7,11 @@ mod convert;
 mod error;
 pub mod events;
 mod evidence;
+mod journal;
 mod objects;
 pub mod plan;
 mod probes;
+pub mod rights;
 mod run;
 mod site;
 mod stop;
@@ -18,7 +20,10 @@ mod until;
 mod verdict;
 
 pub use events::{CaseOutcome, CaseOutcome as RunOutcome, ExitClass};
+pub use journal::{Identity, Journal, JournalError};
 pub use objects::{RUN_LABEL, SCENARIO_LABEL};
-pub use run::{Cleanup, RunOptions, run};
-pub use site::{AgentDelivery, Capabilities, EvidenceRequest, Protocol, Site, SiteError};
+pub use run::{Cleanup, RunOptions, broken, requires::missing, run, skip};
+pub use site::{
+    AgentDelivery, Capabilities, EvidenceRequest, HelperImage, Protocol, Site, SiteError, Upload,
+};
 pub use text::seconds;

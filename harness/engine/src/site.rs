@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use trunkline_scenario::model::Scenario;
+
 use crate::events::{Convergence, Evidence, ObjectRef};
 
 /// A place scenarios run on. Everything else the engine needs, it gets through the Kubernetes client.
@@ -20,6 +22,12 @@ pub trait Site: Send + Sync + fmt::Debug {
 
     /// How the probe agent gets into a container.
     fn agent(&self) -> AgentDelivery;
+
+    /// Whether this scenario can be run here by whoever we are, asked before anything is created; the error says
+    /// everything that is in the way. What only makes a run poorer comes back as warnings.
+    async fn admit(&self, _scenario: &Scenario) -> Result<Vec<String>, SiteError> {
+        Ok(Vec::new())
+    }
 
     /// Waits until the network has taken in every change made so far. `None` where the site has no such barrier.
     async fn barrier(&self) -> Result<Option<Convergence>, SiteError>;
@@ -67,16 +75,43 @@ pub struct Capabilities {
 pub enum AgentDelivery {
     /// It is in every container already, at this path.
     Present(PathBuf),
-    /// The engine writes these bytes (a static executable) into the container through exec.
-    Upload(Bytes),
+    /// The engine brings it.
+    Upload(Upload),
+}
+
+/// How the engine brings the agent into a container that has none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// A static executable, written into the container through exec.
+    pub program: Bytes,
+    /// Where a container has nothing to write it with, an ephemeral container of this image stands beside it.
+    pub helper: Option<HelperImage>,
+}
+
+/// An image for ephemeral containers. They share the pod's network, so what a probe sees from there is what the pod
+/// sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelperImage {
+    pub reference: String,
+    /// Where the agent lies in it. Without, it has `sh`, `head` and `chmod`, and the agent is written into it.
+    pub agent: Option<PathBuf>,
 }
 
 impl fmt::Debug for AgentDelivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Present(path) => f.debug_tuple("Present").field(path).finish(),
-            Self::Upload(bytes) => write!(f, "Upload({} bytes)", bytes.len()),
+            Self::Upload(upload) => upload.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload")
+            .field("program", &format_args!("{} bytes", self.program.len()))
+            .field("helper", &self.helper)
+            .finish()
     }
 }
 

@@ -29,6 +29,9 @@ impl From<Error> for Failure {
             .got(error.to_string());
         match &error {
             Error::Agent(_) => failure.look_at("the pod's log and events: kubectl describe pod"),
+            Error::Journal(_) => {
+                failure.look_at("the free space and the rights of trunkline's state directory")
+            }
             Error::Site(_) => failure.look_at("trunkline doctor"),
             Error::Api { .. } | Error::Watch { .. } => {
                 failure.look_at("whether the API is up: kubectl get --raw /readyz")

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::{Api, ResourceExt as _};
 use trunkline_engine::{
-    AgentDelivery, CaseOutcome, RUN_LABEL, RunOptions,
+    AgentDelivery, CaseOutcome, RUN_LABEL, RunOptions, Upload,
     events::{
         Change, EventKind, Evidence, EvidenceSource, FailureKind, ObjectRef, StepOutcome, Verdict,
     },
@@ -580,7 +580,10 @@ async fn a_site_without_what_is_required_is_skipped_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_is_uploaded_where_the_site_has_none_and_restarted_when_it_dies() {
     let mut world = World::new().await;
-    world.delivery = AgentDelivery::Upload(std::fs::read(support::agent::path()).unwrap().into());
+    world.delivery = AgentDelivery::Upload(Upload {
+        program: std::fs::read(support::agent::path()).unwrap().into(),
+        helper: None,
+    });
     world.manifest("client.yaml", &pod("client", "ready"));
     // The parent of what the agent runs is the agent.
     let kill = "sh -c \"kill -9 $PPID\"";

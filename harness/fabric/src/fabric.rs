@@ -14,8 +14,8 @@ use crate::dbfile::Templates;
 use crate::physical::PhysicalNetwork;
 use crate::start::{RunningNode, Site};
 use crate::{
-    DaemonDied, Error, FabricSpec, NetNs, Node, NodeGateway, NodeName, Plugged, Port, Result,
-    gateway, plug, start,
+    DaemonDied, Error, FabricSpec, Ingress, NetNs, Node, NodeGateway, NodeName, Plugged, Port,
+    Result, gateway, plug, start,
 };
 
 /// All nodes and what lies between them. Cheap to clone; everything ends with the last clone.
@@ -131,6 +131,21 @@ impl Fabric {
         let node = self.running(node)?;
         let daemons = &self.0.daemons;
         daemons.guard(gateway::set_up(node, gateway)).await
+    }
+
+    /// Replaces the ports under which services are reached from the physical network. Needs
+    /// [`node_gateway`](Self::node_gateway) to have been called.
+    pub async fn node_ingress(
+        &self,
+        node: &NodeName,
+        gateway: &NodeGateway,
+        ingress: &BTreeSet<Ingress>,
+    ) -> Result<()> {
+        let node = self.running(node)?;
+        let daemons = &self.0.daemons;
+        daemons
+            .guard(gateway::set_ingress(node, gateway, ingress))
+            .await
     }
 
     /// Ends with the first daemon that dies; never ends while all is well.

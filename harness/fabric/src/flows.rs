@@ -4,11 +4,12 @@
 //! `go-controller/pkg/node/bridgeconfig`): connections are committed with a mark that says who opened them, and
 //! replies go to that one. What nobody opened goes to the node. Tunnel traffic bypasses all this.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::MacAddr;
+use crate::{Ingress, MacAddr};
 
 /// Connections through the physical interface.
 const ZONE: u16 = 64000;
@@ -64,12 +65,13 @@ impl Masquerade {
 
 impl SharedGateway {
     /// All rules of the bridge, as `ovs-ofctl` reads them.
-    pub(crate) fn rules(&self) -> Vec<String> {
+    pub(crate) fn rules(&self, ingress: &BTreeSet<Ingress>) -> Vec<String> {
         let rules = [
             self.services(),
             self.tunnels(),
             self.connections(),
             self.dispatch(),
+            self.ingress(ingress),
         ]
         .concat();
         rules
@@ -210,7 +212,7 @@ mod tests {
 
     #[test]
     fn replies_go_to_who_opened_the_connection() {
-        let rules = gateway().rules();
+        let rules = gateway().rules(&BTreeSet::new());
         let has = |rule: &str| {
             let full = format!("cookie=0xdeff105,{rule}");
             assert!(
@@ -231,12 +233,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_services_goes_to_ovn_and_comes_back() {
+        use crate::Transport::{Tcp, Udp};
+
+        let ingress = |transport, address, port| Ingress {
+            transport,
+            address,
+            port,
+        };
+        let external = Some(Ipv4Addr::new(192, 0, 2, 7));
+        let wanted = BTreeSet::from([ingress(Tcp, None, 30080), ingress(Udp, external, 53)]);
+        let all = gateway().rules(&wanted);
+        let without = gateway().rules(&BTreeSet::new());
+        let more: Vec<_> = all.iter().filter(|rule| !without.contains(rule)).collect();
+        assert_eq!(
+            more,
+            [
+                "cookie=0xdeff105,table=0,priority=110,in_port=1,tcp,tp_dst=30080,actions=output:2",
+                "cookie=0xdeff105,table=0,priority=110,in_port=2,dl_src=02:42:ac:12:00:03,tcp,tp_src=30080,actions=output:1",
+                "cookie=0xdeff105,table=0,priority=110,in_port=1,udp,nw_dst=192.0.2.7,tp_dst=53,actions=output:2",
+                "cookie=0xdeff105,table=0,priority=110,in_port=2,dl_src=02:42:ac:12:00:03,udp,nw_src=192.0.2.7,tp_src=53,actions=output:1",
+            ]
+        );
+    }
+
+    #[test]
     fn nothing_is_committed_before_the_tunnels_are_matched() {
         let priority = |rule: &String| -> u32 {
             let (_, rest) = rule.split_once("priority=").unwrap();
             rest.split(',').next().unwrap().parse().unwrap()
         };
-        let rules = gateway().rules();
+        let rules = gateway().rules(&BTreeSet::new());
         let (tunnels, commits): (Vec<_>, Vec<_>) = rules
             .iter()
             .filter(|rule| rule.contains("udp_dst=6081") || rule.contains("ct(commit,zone=64000"))

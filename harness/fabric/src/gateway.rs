@@ -1,6 +1,7 @@
 //! A node's way into the pod network (its management port) and the pod network's way out (breth0, shared with the
 //! node's gateway router).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::flows::{Masquerade, SharedGateway};
+use crate::ingress::Ingress;
 use crate::link::Hop;
 use crate::physical::{NIC, assign};
 use crate::start::{RunningNode, VSWITCHD_CONTROL};
@@ -88,21 +90,7 @@ async fn shared_bridge(
     gateway: &NodeGateway,
     masquerade: Masquerade,
 ) -> Result<()> {
-    let patch = format!("patch-{EXTERNAL}_{}-to-{INTEGRATION}", node.node.name);
-    let (phys, patch) = tokio::try_join!(
-        node.vswitch.installed(NIC, false, LIMIT),
-        node.vswitch.installed(&patch, false, LIMIT),
-    )?;
-    let flows = SharedGateway {
-        phys,
-        patch,
-        mac: node.node.mac,
-        node_ip: node.node.ip.addr(),
-        node_net: node.node.ip.trunc(),
-        service_cidr: gateway.service_cidr,
-        masquerade,
-    };
-    let rules = flows.rules();
+    let rules = flows(node, gateway).await?.rules(&BTreeSet::new());
     tokio::try_join!(
         async {
             pin_address(node).await?;
@@ -111,6 +99,33 @@ async fn shared_bridge(
         masquerade_addresses(node, gateway, masquerade),
     )?;
     Ok(())
+}
+
+/// Replaces what leads to services from outside.
+pub(crate) async fn set_ingress(
+    node: &RunningNode,
+    gateway: &NodeGateway,
+    ingress: &BTreeSet<Ingress>,
+) -> Result<()> {
+    let rules = flows(node, gateway).await?.rules(ingress);
+    install(node, &rules).await
+}
+
+async fn flows(node: &RunningNode, gateway: &NodeGateway) -> Result<SharedGateway> {
+    let patch = format!("patch-{EXTERNAL}_{}-to-{INTEGRATION}", node.node.name);
+    let (phys, patch) = tokio::try_join!(
+        node.vswitch.installed(NIC, false, LIMIT),
+        node.vswitch.installed(&patch, false, LIMIT),
+    )?;
+    Ok(SharedGateway {
+        phys,
+        patch,
+        mac: node.node.mac,
+        node_ip: node.node.ip.addr(),
+        node_net: node.node.ip.trunc(),
+        service_cidr: gateway.service_cidr,
+        masquerade: Masquerade::of(gateway.masquerade),
+    })
 }
 
 /// The node's side of its conversation with services.

@@ -9,20 +9,27 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-const GROUPS: [&str; 13] = [
-    "apps",
-    "authentication",
-    "authorization",
-    "autoscaling",
-    "batch",
-    "coordination",
-    "core",
-    "discovery",
-    "events",
-    "networking",
-    "policy",
-    "rbac",
-    "storage",
+const GROUPS: [&str; 20] = [
+    "admissionregistration/v1",
+    "apps/v1",
+    "authentication/v1",
+    "authorization/v1",
+    "autoscaling/v1",
+    "autoscaling/v2",
+    "batch/v1",
+    "certificates/v1",
+    "coordination/v1",
+    "core/v1",
+    "discovery/v1",
+    "events/v1",
+    "flowcontrol/v1",
+    "networking/v1",
+    "node/v1",
+    "policy/v1",
+    "rbac/v1",
+    "resource/v1",
+    "scheduling/v1",
+    "storage/v1",
 ];
 
 type Fail = Box<dyn std::error::Error>;
@@ -36,8 +43,8 @@ fn main() -> Result<(), Fail> {
     let machinery = newest(&modules, "apimachinery@")?;
     let mut text = String::new();
     for group in GROUPS {
-        let source = std::fs::read_to_string(api.join(group).join("v1/types.go"))?;
-        package(&format!("{group}.v1"), &source, &mut text)?;
+        let source = std::fs::read_to_string(api.join(group).join("types.go"))?;
+        package(&group.replace('/', "."), &source, &mut text)?;
     }
     let meta = std::fs::read_to_string(machinery.join("pkg/apis/meta/v1/types.go"))?;
     package("meta.v1", &meta, &mut text)?;
@@ -114,6 +121,9 @@ fn describe(
     } else if !json.contains("omitempty") {
         flags.push('z');
     }
+    if kind.ends_with(".ResourceList") {
+        kind = "map[string]resource.Quantity";
+    }
     if json.contains(",inline") {
         "^".clone_into(&mut flags);
     }
@@ -143,7 +153,9 @@ fn or_dash(flags: String) -> String {
 
 fn resolve(package: &str, kind: &str, aliases: &HashMap<&str, &str>) -> String {
     match kind {
-        "string" | "types.UID" | "types.NodeName" | "v1.ResourceName" => "string".to_owned(),
+        "string" | "types.UID" | "types.NodeName" | "v1.ResourceName" | "metav1.StatusReason" => {
+            "string".to_owned()
+        }
         "bool" | "int32" | "int64" | "uint32" | "float64" => kind.to_owned(),
         "byte" => "bytes".to_owned(),
         "resource.Quantity" => "Quantity".to_owned(),
@@ -164,11 +176,12 @@ fn resolve(package: &str, kind: &str, aliases: &HashMap<&str, &str>) -> String {
 
 /// Other packages use types of core; the ones that are texts there end like this.
 fn imported(name: &str) -> String {
-    const TEXTS: [&str; 12] = [
+    const TEXTS: [&str; 13] = [
         "Protocol",
         "ConditionStatus",
         "ResourceName",
         "PodConditionType",
+        "PreemptionPolicy",
         "PersistentVolumeReclaimPolicy",
         "NodeInclusionPolicy",
         "AppProtocol",

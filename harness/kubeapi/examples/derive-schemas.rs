@@ -1,7 +1,8 @@
 //! Derives `data/kubernetes-1.34.json.zst` from the public OpenAPI v3 documents of Kubernetes.
 //!
 //! ```sh
-//! for m in kubernetes@v1.34.4 api@v0.34.4 apimachinery@v0.34.4 apiextensions-apiserver@v0.34.4; do
+//! for m in kubernetes@v1.34.4 api@v0.34.4 apimachinery@v0.34.4 apiextensions-apiserver@v0.34.4 \
+//!     kube-aggregator@v0.34.4; do
 //!   go mod download k8s.io/$m
 //! done
 //! modules=$(go env GOMODCACHE)/k8s.io
@@ -25,18 +26,26 @@ use serde_json::{Map, Value, json};
 /// The documents read, in the spelling of the specification's file names.
 const DOCUMENTS: &[&str] = &[
     "api__v1",
+    "apis__admissionregistration.k8s.io__v1",
     "apis__apiextensions.k8s.io__v1",
+    "apis__apiregistration.k8s.io__v1",
     "apis__apps__v1",
     "apis__authentication.k8s.io__v1",
     "apis__authorization.k8s.io__v1",
     "apis__autoscaling__v1",
+    "apis__autoscaling__v2",
     "apis__batch__v1",
+    "apis__certificates.k8s.io__v1",
     "apis__coordination.k8s.io__v1",
     "apis__discovery.k8s.io__v1",
     "apis__events.k8s.io__v1",
+    "apis__flowcontrol.apiserver.k8s.io__v1",
     "apis__networking.k8s.io__v1",
+    "apis__node.k8s.io__v1",
     "apis__policy__v1",
     "apis__rbac.authorization.k8s.io__v1",
+    "apis__resource.k8s.io__v1",
+    "apis__scheduling.k8s.io__v1",
     "apis__storage.k8s.io__v1",
 ];
 
@@ -116,6 +125,10 @@ fn facts(schema: &Value, place: Place) -> Value {
             // {} stands for a Go struct that is not behind a pointer: it is always written. That says something of a
             // property only; elements of lists and maps exist or not.
             if *fact == "default" && *value == json!({}) && place != Place::Property {
+                // Documents show it all the same.
+                if place == Place::Element {
+                    out.insert("x-struct".into(), true.into());
+                }
                 continue;
             }
             out.insert((*fact).into(), value.clone());

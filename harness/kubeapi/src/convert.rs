@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::kinds::events;
+use crate::kinds::{autoscaling, events};
 use crate::registry::Served;
-use crate::registry::builtin::EVENTS;
+use crate::registry::builtin::{AUTOSCALERS, EVENTS};
 
 /// An object as stored, from the version of the request.
 pub fn to_stored(served: &Served, mut object: Value) -> Value {
@@ -15,6 +15,9 @@ pub fn to_stored(served: &Served, mut object: Value) -> Value {
     }
     if &*served.resource.storage == EVENTS {
         return events::to_core(object);
+    }
+    if &*served.resource.storage == AUTOSCALERS {
+        return autoscaling::to_second(object);
     }
     object["apiVersion"] = served.resource.stored_api_version.as_str().into();
     object
@@ -28,6 +31,9 @@ pub fn from_stored<'a>(served: &Served, object: &'a Value) -> Cow<'a, Value> {
     let mut object = object.clone();
     if &*served.resource.storage == EVENTS {
         return Cow::Owned(events::from_core(object));
+    }
+    if &*served.resource.storage == AUTOSCALERS {
+        return Cow::Owned(autoscaling::to_first(object));
     }
     object["apiVersion"] = served.api_version().into();
     Cow::Owned(object)

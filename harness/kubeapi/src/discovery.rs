@@ -2,34 +2,34 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::gvk::api_version;
-use crate::registry::{Registry, Served};
+use crate::gvk::{api_version, split_api_version};
+use crate::registry::{Registry, Resource, Served};
 use crate::request::{Accept, Discovery, Form};
-use crate::status::Status;
+use crate::schema::Gvk;
 
-/// Answers a discovery path, and the media type of the answer.
+/// In which form the answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    /// Made for being kept by clients and asked for again by its hash.
+    Aggregated,
+}
+
+/// What a discovery path shows, aggregated where the client takes that form; None where nothing is served.
 pub fn answer(
     registry: &Registry,
     path: &Discovery,
     accept: Accept,
-) -> Result<(Value, &'static str), Status> {
-    const PLAIN: &str = "application/json";
-    if let Form::Discovery(version) = accept.form
-        && matches!(path, Discovery::Core | Discovery::Groups)
-    {
-        let media = match version {
-            "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-        };
-        return Ok((
-            aggregated(registry, path == &Discovery::Core, version),
-            media,
-        ));
+    server: &str,
+) -> Option<(Value, Style)> {
+    if accept.form == Form::Discovery && matches!(path, Discovery::Core | Discovery::Groups) {
+        let value = aggregated(registry, path == &Discovery::Core);
+        return Some((value, Style::Aggregated));
     }
     let value = match path {
         Discovery::Core => json!({
             "kind": "APIVersions", "versions": ["v1"],
-            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}],
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server}],
         }),
         Discovery::Groups => {
             let groups: Vec<Value> = registry
@@ -42,9 +42,7 @@ pub fn answer(
         }
         Discovery::Group(group) => {
             let groups = registry.groups();
-            let versions = groups
-                .get(group.as_str())
-                .ok_or_else(Status::no_such_path)?;
+            let versions = groups.get(group.as_str())?;
             let mut value = group_object(group, versions);
             value["kind"] = "APIGroup".into();
             value["apiVersion"] = "v1".into();
@@ -53,17 +51,21 @@ pub fn answer(
         Discovery::GroupVersion { group, version } => {
             let resources = registry.in_group_version(group, version);
             if resources.is_empty() {
-                return Err(Status::no_such_path());
+                return None;
             }
             let mut list: Vec<Value> = resources.iter().flat_map(entries).collect();
             list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-            json!({
-                "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version),
-                "resources": list,
-            })
+            let mut value = json!({"kind": "APIResourceList"});
+            // The core group has always left it out.
+            if !group.is_empty() {
+                value["apiVersion"] = "v1".into();
+            }
+            value["groupVersion"] = api_version(group, version).into();
+            value["resources"] = list.into();
+            value
         }
     };
-    Ok((value, PLAIN))
+    Some((value, Style::Plain))
 }
 
 fn group_object(group: &str, versions: &[&str]) -> Value {
@@ -82,15 +84,15 @@ fn entries(served: &Served) -> Vec<Value> {
     own.insert("singularName".to_owned(), resource.singular.as_str().into());
     own.insert("namespaced".to_owned(), resource.namespaced.into());
     own.insert("kind".to_owned(), resource.kind.as_str().into());
-    own.insert("verbs".to_owned(), resource.verbs.into());
+    own.insert("verbs".to_owned(), verbs(resource).into());
     if !resource.short_names.is_empty() {
         own.insert("shortNames".to_owned(), resource.short_names.clone().into());
     }
     if !resource.categories.is_empty() {
         own.insert("categories".to_owned(), resource.categories.clone().into());
     }
-    if resource.is_stored() {
-        own.insert("storageVersionHash".to_owned(), storage_hash(served).into());
+    if let Some(hash) = storage_hash(served).filter(|_| resource.is_stored()) {
+        own.insert("storageVersionHash".to_owned(), hash.into());
     }
     let mut all = vec![Value::Object(own)];
     for sub in &served.version().subresources {
@@ -109,20 +111,39 @@ fn entries(served: &Served) -> Vec<Value> {
     all
 }
 
-/// Eight bytes that change when the stored version does.
-fn storage_hash(served: &Served) -> String {
+/// What can be done, in the order in which upstream lists it.
+fn verbs(resource: &Resource) -> &'static [&'static str] {
+    const OF_CUSTOM: &[&str] = &[
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "create",
+        "update",
+        "watch",
+    ];
+    if resource.is_custom() {
+        OF_CUSTOM
+    } else {
+        resource.verbs
+    }
+}
+
+/// Eight bytes that change when the stored version does. Custom resources have one in their stored version only.
+fn storage_hash(served: &Served) -> Option<String> {
     use base64::Engine;
     use sha2::Digest;
     let resource = &served.resource;
-    let text = format!(
-        "{}/{}/{}",
-        resource.group, resource.stored_api_version, resource.kind
-    );
-    let hash = sha2::Sha256::digest(text.as_bytes());
-    base64::engine::general_purpose::STANDARD.encode(&hash[..8])
+    if resource.verbs.len() < 4 || (resource.is_custom() && !served.is_storage_version()) {
+        return None;
+    }
+    let (group, version) = split_api_version(&resource.hashed_api_version);
+    let hash = sha2::Sha256::digest(format!("{group}/{version}/{}", resource.kind));
+    Some(base64::engine::general_purpose::STANDARD.encode(&hash[..8]))
 }
 
-fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
+fn aggregated(registry: &Registry, core: bool) -> Value {
     let items: Vec<Value> = registry
         .groups()
         .into_iter()
@@ -139,7 +160,7 @@ fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
                     json!({"version": v, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
-            let mut metadata = json!({"creationTimestamp": null});
+            let mut metadata = json!({});
             if !core {
                 metadata["name"] = group.into();
             }
@@ -147,18 +168,31 @@ fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
         })
         .collect();
     json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {},
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {},
         "items": items,
     })
+}
+
+/// The kind of an answer. Built-in resources leave out a group version that is the resource's own.
+fn response_kind(served: &Served, kind: &Gvk) -> Value {
+    let own = &served.resource;
+    let implied = !own.is_custom()
+        && (kind.group.as_str(), kind.version.as_str())
+            == (own.group.as_str(), served.version().name.as_str());
+    let (group, version) = if implied {
+        ("", "")
+    } else {
+        (kind.group.as_str(), kind.version.as_str())
+    };
+    json!({"group": group, "version": version, "kind": kind.kind})
 }
 
 fn aggregated_resource(served: &Served) -> Value {
     let resource = &served.resource;
     let mut entry = json!({
-        "resource": resource.plural,
-        "responseKind": {"group": resource.group, "version": served.version().name, "kind": resource.kind},
+        "resource": resource.plural, "responseKind": response_kind(served, &served.gvk()),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
-        "singularResource": resource.singular, "verbs": resource.verbs,
+        "singularResource": resource.singular, "verbs": verbs(resource),
     });
     if !resource.short_names.is_empty() {
         entry["shortNames"] = resource.short_names.clone().into();
@@ -172,8 +206,7 @@ fn aggregated_resource(served: &Served) -> Value {
         .iter()
         .map(|sub| {
             json!({
-                "subresource": sub.name, "verbs": sub.verbs,
-                "responseKind": {"group": sub.kind.group, "version": sub.kind.version, "kind": sub.kind.kind},
+                "subresource": sub.name, "responseKind": response_kind(served, &sub.kind), "verbs": sub.verbs,
             })
         })
         .collect();

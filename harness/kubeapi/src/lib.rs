@@ -13,6 +13,7 @@ mod controllers;
 mod convert;
 mod decode;
 mod discovery;
+mod go_json;
 pub mod gvk;
 mod kinds;
 mod object;
@@ -33,6 +34,7 @@ pub mod transport;
 pub mod user;
 mod validation;
 pub mod virtual_resource;
+mod warnings;
 mod write;
 
 pub use body::{Body, BoxError};

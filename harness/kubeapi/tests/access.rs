@@ -261,7 +261,7 @@ async fn other_forms() {
     .await;
     assert_eq!(
         headers["warning"],
-        "299 - \"example.com/v1alpha1 Widget is deprecated\""
+        "299 - \"example.com/v1alpha1 Widget is deprecated; use example.com/v1 Widget\""
     );
     let (code, _, _) = get(&client, "/apis/nothing.example.com/v1/things", "*/*").await;
     assert_eq!(code, 404);

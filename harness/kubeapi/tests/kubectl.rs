@@ -249,3 +249,58 @@ async fn pods_are_reached() {
     let log = kubectl.ok(&["logs", "a", "--tail=1"], "").await;
     assert_eq!(log, "default/a/main line 0\n");
 }
+
+/// Typed commands send protobuf, so every group needs its messages.
+#[tokio::test]
+async fn lesser_groups_are_made_and_printed() {
+    let Some(kubectl) = Kubectl::new().await else {
+        return;
+    };
+    let made = kubectl
+        .ok(&["create", "priorityclass", "high", "--value=1000"], "")
+        .await;
+    assert_eq!(made, "priorityclass.scheduling.k8s.io/high created\n");
+    kubectl
+        .ok(&["create", "deployment", "web", "--image=web:1"], "")
+        .await;
+    kubectl
+        .ok(
+            &["autoscale", "deployment", "web", "--min=2", "--max=5"],
+            "",
+        )
+        .await;
+    let shown = kubectl.ok(&["get", "hpa", "--no-headers"], "").await;
+    let columns: Vec<&str> = shown.split_whitespace().collect();
+    assert_eq!(
+        columns[..7],
+        [
+            "web",
+            "Deployment/web",
+            "cpu:",
+            "<unknown>/80%",
+            "2",
+            "5",
+            "0"
+        ]
+    );
+    let classes = kubectl
+        .ok(&["get", "priorityclasses", "--no-headers"], "")
+        .await;
+    let names: Vec<&str> = classes
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(
+        names,
+        ["high", "system-cluster-critical", "system-node-critical"]
+    );
+    let token = kubectl.ok(&["create", "token", "default"], "").await;
+    assert_eq!(token.trim().split('.').count(), 3);
+    let csr = r#"{"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "a"},
+        "spec": {"signerName": "example.com/a", "usages": ["client auth"],
+        "request": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K"}}"#;
+    kubectl.ok(&["create", "-f", "-"], csr).await;
+    kubectl.ok(&["certificate", "approve", "a"], "").await;
+    let shown = kubectl.ok(&["get", "csr", "a", "--no-headers"], "").await;
+    assert!(shown.trim().ends_with("Approved"), "{shown}");
+}

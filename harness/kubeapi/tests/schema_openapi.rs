@@ -41,6 +41,7 @@ fn deployments() -> Resource {
             },
         ],
         shape: Shape::Builtin,
+        returns_deleted: false,
     }
 }
 
@@ -55,6 +56,7 @@ fn things() -> Resource {
             "type": "object",
             "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}},
         })),
+        returns_deleted: false,
     }
 }
 
@@ -94,11 +96,15 @@ fn paths_of_a_namespaced_kind_with_subresources() {
     assert_eq!(
         paths,
         [
+            "/apis/apps/v1/",
             "/apis/apps/v1/deployments",
             "/apis/apps/v1/namespaces/{namespace}/deployments",
             "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
             "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale",
             "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/status",
+            "/apis/apps/v1/watch/deployments",
+            "/apis/apps/v1/watch/namespaces/{namespace}/deployments",
+            "/apis/apps/v1/watch/namespaces/{namespace}/deployments/{name}",
         ]
     );
     let item = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];

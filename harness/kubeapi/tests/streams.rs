@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Served, pod, serve, toy_server};
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service};
 use kube::api::{
     Api, AttachParams, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams,
     WatchEvent, WatchParams,
@@ -122,8 +122,10 @@ async fn a_selector_turns_changes_into_comings_and_goings() {
         kinds.push(match soon(events.try_next()).await.unwrap().unwrap() {
             WatchEvent::Added(_) => "added",
             WatchEvent::Deleted(object) => {
-                // The client sees the state that is no longer selected.
-                assert_eq!(object.labels()["value"], "out");
+                // As a kube-apiserver does: the last state that was selected, with the version of the change.
+                assert_eq!(object.labels()["value"], "in");
+                let now = api.get("a").await.unwrap();
+                assert_eq!(object.resource_version(), now.resource_version());
                 "deleted"
             }
             other => panic!("{other:?}"),
@@ -386,4 +388,243 @@ async fn ports_are_forwarded(#[values(Way::Socket, Way::Service)] way: Way) {
     assert_eq!(&buffer, b"LOUD");
     let error = soon(refused).await.unwrap();
     assert!(error.contains("connection refused"), "{error}");
+}
+
+/// A pod with an address, a service and its endpoints.
+async fn with_service(way: Way) -> (Served, Client) {
+    let (served, client) = reach(way).await;
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    pods.create(&PostParams::default(), &from(pod("a")))
+        .await
+        .unwrap();
+    let address = json!({"status": {"phase": "Running", "podIP": "10.244.0.9"}});
+    pods.patch_status("a", &PatchParams::default(), &Patch::Merge(address))
+        .await
+        .unwrap();
+    let services: Api<Service> = Api::default_namespaced(client.clone());
+    let service = |name: &str| {
+        from(
+            json!({"metadata": {"name": name}, "spec": {"ports": [{"name": "web", "port": 8000, "targetPort": 8080}]}}),
+        )
+    };
+    let endpoints: Api<Endpoints> = Api::default_namespaced(client.clone());
+    for (name, subsets) in [
+        (
+            "full",
+            json!([{"addresses": [{"ip": "10.244.0.9", "targetRef": {"kind": "Pod", "name": "a"}}],
+            "ports": [{"name": "web", "port": 8080}]}]),
+        ),
+        ("empty", json!([])),
+    ] {
+        services
+            .create(&PostParams::default(), &service(name))
+            .await
+            .unwrap();
+        let object = from(json!({"metadata": {"name": name}, "subsets": subsets}));
+        endpoints
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
+    }
+    (served, client)
+}
+
+async fn proxied(client: &Client, path: &str) -> (u16, String) {
+    use http_body_util::BodyExt;
+    let path = format!("/api/v1/namespaces/default/{path}");
+    let request = http::Request::post(path)
+        .body(kube::client::Body::from(b"loud".to_vec()))
+        .unwrap();
+    let response = soon(client.send(request)).await.unwrap();
+    let code = response.status().as_u16();
+    let body = soon(response.into_body().collect()).await.unwrap();
+    let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    match serde_json::from_str::<Value>(&text) {
+        Ok(status) => (code, status["message"].as_str().unwrap().to_owned()),
+        Err(_) => (code, text),
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn requests_are_proxied(#[values(Way::Socket, Way::Service)] way: Way) {
+    let (_served, client) = with_service(way).await;
+    // The toy answers on port 8080 with what it was asked.
+    let (code, text) = proxied(&client, "pods/a:8080/proxy/some/path?x=1").await;
+    assert_eq!((code, text.as_str()), (200, "POST /some/path?x=1 loud"));
+    let (code, text) = proxied(&client, "services/full:web/proxy/").await;
+    assert_eq!((code, text.as_str()), (200, "POST / loud"));
+    let (code, text) = proxied(&client, "services/full:8000/proxy/x").await;
+    assert_eq!((code, text.as_str()), (200, "POST /x loud"));
+}
+
+/// Not over the socket: there the client tries 503 again and again.
+#[rstest]
+#[case(
+    "pods/a:81/proxy/",
+    503,
+    "error trying to reach service: dial tcp 10.244.0.9:81: "
+)]
+#[case("pods/b:8080/proxy/", 404, "pods \"b\" not found")]
+#[case(
+    "services/empty:web/proxy/",
+    503,
+    "no endpoints available for service \"empty\""
+)]
+#[case(
+    "services/full:other/proxy/",
+    503,
+    "no endpoints available for service \"full:other\""
+)]
+#[case(
+    "services/full:9/proxy/",
+    503,
+    "no service port 9 found for service \"full\""
+)]
+#[case("services/a:b:c:d/proxy/", 400, "invalid service request \"a:b:c:d\"")]
+#[case(
+    "pods/https:a:443/proxy/",
+    400,
+    "this server proxies to plain http ports only"
+)]
+#[tokio::test]
+async fn requests_that_cannot_be_proxied_say_why(
+    #[case] path: &str,
+    #[case] code: u16,
+    #[case] why: &str,
+) {
+    let (_served, client) = with_service(Way::Service).await;
+    let (answered, text) = proxied(&client, path).await;
+    assert_eq!(answered, code, "{text}");
+    assert!(text.starts_with(why), "{text}");
+}
+
+#[tokio::test]
+async fn a_proxy_without_a_path_leads_to_its_root() {
+    let (_served, client) = with_service(Way::Service).await;
+    let request = http::Request::get("/api/v1/namespaces/default/pods/a:8080/proxy")
+        .body(kube::client::Body::empty())
+        .unwrap();
+    let response = client.send(request).await.unwrap();
+    assert_eq!(response.status(), 301);
+    assert_eq!(
+        response.headers()["location"],
+        "/api/v1/namespaces/default/pods/a:8080/proxy/"
+    );
+}
+
+#[tokio::test]
+async fn sessions_without_an_upgrade_are_refused() {
+    let (_served, api) = with_pod(Way::Socket).await;
+    let client = api.into_client();
+    for path in [
+        "exec?command=x&stdout=true",
+        "attach?stdout=true",
+        "portforward",
+    ] {
+        let (code, text) = proxied(&client, &format!("pods/a/{path}")).await;
+        assert_eq!(
+            (code, text.as_str()),
+            (400, "Upgrade request required"),
+            "{path}"
+        );
+    }
+}
+
+const EXEC: &str = "a/exec?command=cat&stdin=true&container=main";
+
+/// Upgrades that cannot be, in the words of whoever refuses them in a real cluster.
+#[rstest]
+#[case(
+    EXEC,
+    "SPDY/3.1",
+    "",
+    400,
+    "unable to upgrade: X-Stream-Protocol-Version is required\n"
+)]
+#[case(
+    EXEC,
+    "SPDY/3.1",
+    "v9.channel.k8s.io",
+    403,
+    "unable to upgrade: unable to negotiate protocol: client supports [v9.channel.k8s.io], server accepts [v4.channel.k8s.io v3.channel.k8s.io v2.channel.k8s.io channel.k8s.io]\n"
+)]
+#[case(
+    "a/portforward",
+    "SPDY/3.1",
+    "v4.channel.k8s.io",
+    403,
+    "unable to upgrade: unable to negotiate protocol: client supports [v4.channel.k8s.io], server accepts [portforward.k8s.io]\n"
+)]
+#[case(
+    EXEC,
+    "h2c",
+    "",
+    400,
+    "unable to upgrade: missing upgrade headers in request: Upgrade is \"h2c\", not \"SPDY/3.1\"\n"
+)]
+#[case(
+    EXEC,
+    "websocket",
+    "v9.channel.k8s.io",
+    403,
+    "requested protocol(s) are not supported: [v9.channel.k8s.io]; supports [v5.channel.k8s.io v4.channel.k8s.io channel.k8s.io ]\n"
+)]
+#[case(
+    "a/portforward",
+    "websocket",
+    "v4.channel.k8s.io",
+    400,
+    "query parameter \"port\" is required"
+)]
+#[case(
+    "late/exec?command=x&stdout=true",
+    "SPDY/3.1",
+    "v4.channel.k8s.io",
+    400,
+    "pod late does not have a host assigned"
+)]
+#[case(
+    "a/exec?stdout=true",
+    "SPDY/3.1",
+    "v4.channel.k8s.io",
+    400,
+    "you must specify at least 1 command for the container"
+)]
+#[tokio::test]
+async fn upgrades_that_cannot_be(
+    #[case] path: &str,
+    #[case] upgrade: &str,
+    #[case] protocol: &str,
+    #[case] code: u16,
+    #[case] why: &str,
+) {
+    use http_body_util::BodyExt;
+    let (_served, api) = with_pod(Way::Service).await;
+    let mut late = pod("late");
+    late["spec"].as_object_mut().unwrap().remove("nodeName");
+    api.create(&PostParams::default(), &from(late))
+        .await
+        .unwrap();
+    let name = if upgrade == "websocket" {
+        "sec-websocket-protocol"
+    } else {
+        "x-stream-protocol-version"
+    };
+    let mut request = http::Request::get(format!("/api/v1/namespaces/default/pods/{path}"))
+        .header("connection", "Upgrade")
+        .header("upgrade", upgrade);
+    if !protocol.is_empty() {
+        request = request.header(name, protocol);
+    }
+    let request = request.body(kube::client::Body::empty()).unwrap();
+    let response = soon(api.into_client().send(request)).await.unwrap();
+    let answered = response.status();
+    let body = soon(response.into_body().collect()).await.unwrap();
+    let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    let said = match serde_json::from_str::<Value>(&text) {
+        Ok(status) => status["message"].as_str().unwrap().to_owned(),
+        Err(_) => text,
+    };
+    assert_eq!((answered.as_u16(), said.as_str()), (code, why));
 }

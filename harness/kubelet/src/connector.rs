@@ -1,14 +1,17 @@
 //! What the API server reaches pods through.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use kubeapi::{AsyncReadWrite, ExecExit, ExecOptions, LogOptions, PodConnector, Status, Streams};
+use kubeapi::{
+    AsyncReadWrite, ExecExit, ExecOptions, LogOptions, PodConnector, Reason, Status, Streams,
+};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use trunkline_fabric::NetNs;
 
 use crate::logs::LogBuffer;
@@ -139,6 +142,13 @@ fn not_ready(pod: &str, container: &str, reason: &str) -> Status {
 
 #[async_trait]
 impl PodConnector for Connector {
+    async fn ready(&self, namespace: &str, pod: &str, container: &str) -> Result<(), Status> {
+        // Asked before the connection is switched, so the client adds what it could not do itself.
+        self.running(namespace, pod, container)
+            .map(drop)
+            .map_err(|_| failed(format!("container not found ({container:?})")))
+    }
+
     async fn exec(
         &self,
         namespace: &str,
@@ -175,9 +185,8 @@ impl PodConnector for Connector {
         let output = log.live(streams.stdout.take(), streams.stderr.take());
         let input = attach_input(&running.input, &mut streams);
         let ended = async {
-            let exit = running.process.wait().await;
+            running.process.wait().await;
             log.drained().await;
-            exit.code
         };
         let resize = async {
             while let Some(size) = streams.resize.recv().await {
@@ -188,13 +197,14 @@ impl PodConnector for Connector {
             }
             std::future::pending::<()>().await;
         };
-        let code = tokio::select! {
-            code = ended => code,
-            () = resize => 0,
-        };
+        tokio::select! {
+            () = ended => {}
+            () = resize => {}
+        }
         drop(input);
         output.finish().await;
-        Ok(ExecExit { code })
+        // How the container ended is in its pod's status; an attached session tells only that it ended.
+        Ok(ExecExit { code: 0 })
     }
 
     async fn logs(
@@ -238,20 +248,44 @@ impl PodConnector for Connector {
                     .and_then(|p| p.netns.clone())
             })
             .ok_or_else(|| Status::internal(&format!("pod {pod:?} has no network yet")))?;
-        let refused = |error: &dyn std::fmt::Display| {
-            Status::internal(&format!(
-                "failed to connect to localhost:{port} inside the pod: {error}"
-            ))
+        let first = match dial(&netns, Ipv4Addr::LOCALHOST.into(), port).await {
+            Ok(stream) => return Ok(Box::new(stream)),
+            Err(error) => error,
         };
-        let socket = netns
-            .run(TcpSocket::new_v4)
-            .await
-            .map_err(|e| refused(&e))?
-            .map_err(|e| refused(&e))?;
-        let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
-        let stream = socket.connect(address).await.map_err(|e| refused(&e))?;
-        Ok(Box::new(stream))
+        match dial(&netns, Ipv6Addr::LOCALHOST.into(), port).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(second) => Err(failed(format!(
+                "failed to execute portforward in network namespace \"{}\": failed to connect to localhost:{port} \
+                 inside namespace of pod {pod:?}, IPv4: dial tcp4 127.0.0.1:{port}: {first} IPv6 dial tcp6 \
+                 [::1]:{port}: {second}",
+                netns.path().display()
+            ))),
+        }
     }
+}
+
+/// What the node of a pod says, as it is.
+fn failed(message: String) -> Status {
+    Status::new(500, Reason::Unknown, message)
+}
+
+/// A connection within a network namespace; errors are in the words of Go programs, which clients know.
+async fn dial(netns: &NetNs, ip: IpAddr, port: u16) -> Result<TcpStream, String> {
+    let socket = netns
+        .run(move || match ip {
+            IpAddr::V4(_) => TcpSocket::new_v4(),
+            IpAddr::V6(_) => TcpSocket::new_v6(),
+        })
+        .await
+        .map_err(|e| e.to_string())?
+        .map_err(|e| e.to_string())?;
+    socket
+        .connect(SocketAddr::from((ip, port)))
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+            _ => format!("connect: {error}"),
+        })
 }
 
 /// Copies what the client types until the returned guard is dropped.

@@ -5,7 +5,7 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use trunkline_userland::{Cache, Catalogue, CatalogueError, ImagePolicy, Images, RootFs};
+use trunkline_userland::{Cache, Catalogue, CatalogueError, Images, RootFs};
 
 use crate::{
     LabSpec,
@@ -98,7 +98,7 @@ impl Lab {
         let stop = CancellationToken::new();
         let puller = Puller {
             cache: cache.clone(),
-            images: Arc::new(Images::new(cache, images)),
+            images: Arc::new(Images::new(cache, images, spec.images.clone())),
         };
         let supervising = tokio::spawn(supervise(
             supervisor,
@@ -260,7 +260,7 @@ impl Puller {
     async fn pull(self, id: u64, reference: String, answer: ControlSender<ToServer>) {
         let image = self
             .images
-            .resolve(&reference, ImagePolicy::Pull, &|progress| {
+            .resolve(&reference, &|progress| {
                 tracing::info!(what = progress.what, "{}", progress.phase);
             })
             .await

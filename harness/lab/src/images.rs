@@ -11,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
-use trunkline_kubelet::{ImageFailure, ImageSource};
-use trunkline_userland::{Cache, Catalogue, Image, ImagePolicy, Images};
+use trunkline_kubelet::ImageFailure;
+use trunkline_userland::{Cache, Catalogue, Image, ImageSource, Images};
 
 use crate::{
     boot::{CACHE_INSIDE, ControlSender},
@@ -25,21 +25,27 @@ type Waiting = HashMap<u64, oneshot::Sender<Result<Image, String>>>;
 #[derive(Debug)]
 pub struct LabImages {
     images: Images,
-    policy: ImagePolicy,
     host: ControlSender<FromServer>,
     waiting: Mutex<Waiting>,
     next: AtomicU64,
 }
 
 impl LabImages {
-    pub fn new(catalogue: Catalogue, policy: ImagePolicy, host: ControlSender<FromServer>) -> Self {
+    pub fn new(catalogue: Catalogue, source: ImageSource, host: ControlSender<FromServer>) -> Self {
         Self {
-            images: Images::new(Cache::at(PathBuf::from(CACHE_INSIDE)), catalogue),
-            policy,
+            images: Images::new(Cache::at(PathBuf::from(CACHE_INSIDE)), catalogue, source),
             host,
             waiting: Mutex::default(),
             next: AtomicU64::new(0),
         }
+    }
+
+    /// From the cache alone, where the host side has prepared everything.
+    async fn built(&self, reference: &str) -> Result<Image, ImageFailure> {
+        self.images
+            .resolve(reference, &|_| ())
+            .await
+            .map_err(|error| ImageFailure(error.to_string()))
     }
 
     /// Hands the host side's answer to whoever asked for it.
@@ -70,27 +76,24 @@ impl LabImages {
 }
 
 #[async_trait]
-impl ImageSource for LabImages {
+impl trunkline_kubelet::ImageSource for LabImages {
     async fn present(&self, reference: &str) -> Option<Image> {
-        match self.policy {
-            ImagePolicy::Build => self
-                .images
-                .resolve(reference, ImagePolicy::Build, &|_| ())
-                .await
-                .ok(),
-            // Only the host side knows; it answers from its cache when it can.
-            ImagePolicy::Pull => None,
+        match self.images.source() {
+            ImageSource::Build => self.built(reference).await.ok(),
+            // Every node has what was pulled before, by whichever lab.
+            ImageSource::Pull => self.images.pulled(reference),
+            // As if the archives had been loaded into every node.
+            ImageSource::Directory(_) => self.ask_host(reference).await.ok(),
         }
     }
 
     async fn provide(&self, reference: &str) -> Result<Image, ImageFailure> {
-        match self.policy {
-            ImagePolicy::Build => self
-                .images
-                .resolve(reference, ImagePolicy::Build, &|_| ())
-                .await
-                .map_err(|error| ImageFailure(error.to_string())),
-            ImagePolicy::Pull => self.ask_host(reference).await.map_err(ImageFailure),
+        match self.images.source() {
+            ImageSource::Build => self.built(reference).await,
+            // Only the host side has the network, and the directory.
+            ImageSource::Pull | ImageSource::Directory(_) => {
+                self.ask_host(reference).await.map_err(ImageFailure)
+            }
         }
     }
 }

@@ -6,8 +6,10 @@
 
 mod barrier;
 pub mod boot;
+mod dns;
 pub mod doctor;
 mod host;
+mod idle;
 mod images;
 mod message;
 mod network;

@@ -1,12 +1,14 @@
-//! The lab's network: the fabric, and OVN-Kubernetes on it. The API and the kubelet exist before it does, so whoever
-//! asks waits until it stands.
+//! The lab's network: the fabric, OVN-Kubernetes on it, and the cluster's DNS. The API and the kubelet exist before it
+//! does, so whoever asks waits until it stands.
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 use trunkline_fabric::{Convergence, Fabric};
-use trunkline_kubelet::{Cni, CniError, CniOutcome, Sandbox};
+use trunkline_kubelet::{Cni, CniError, CniOutcome, Sandbox, controllers};
 use trunkline_ovnk::{Ovnk, cni};
+
+use crate::dns::Dns;
 
 /// The network cannot answer.
 #[derive(Debug, thiserror::Error)]
@@ -19,16 +21,22 @@ pub enum NetworkError {
     OvnKubernetes(#[from] trunkline_ovnk::Error),
 }
 
-#[derive(Debug)]
 struct Standing {
+    client: kube::Client,
     fabric: Fabric,
     ovnk: Ovnk,
+    dns: Dns,
 }
 
 /// See the module.
-#[derive(Debug)]
 pub struct Network {
     standing: watch::Sender<Option<std::sync::Arc<Standing>>>,
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
 }
 
 impl Default for Network {
@@ -41,9 +49,15 @@ impl Default for Network {
 
 impl Network {
     /// From now on it answers.
-    pub fn stands(&self, fabric: Fabric, ovnk: Ovnk) {
+    pub fn stands(&self, client: kube::Client, fabric: Fabric, ovnk: Ovnk, dns: Dns) {
+        let standing = Standing {
+            client,
+            fabric,
+            ovnk,
+            dns,
+        };
         self.standing
-            .send_replace(Some(std::sync::Arc::new(Standing { fabric, ovnk })));
+            .send_replace(Some(std::sync::Arc::new(standing)));
     }
 
     async fn standing(&self) -> Result<std::sync::Arc<Standing>, NetworkError> {
@@ -60,9 +74,12 @@ impl Network {
         Ok(self.standing().await?.ovnk.ready().await?)
     }
 
-    /// Returns when every change made so far is in force in every zone.
+    /// Returns when every change made so far is in force in every zone, and names can be resolved.
     pub async fn barrier(&self) -> Result<Convergence, NetworkError> {
         let standing = self.standing().await?;
+        standing.dns.begun().await;
+        controllers::endpoints_settled(&standing.client).await;
+        standing.dns.caught_up(&standing.client).await;
         standing.ovnk.settled().await?;
         Ok(standing.fabric.barrier().await?)
     }
@@ -83,12 +100,15 @@ impl Cni for Network {
             &sandbox.node,
         )
         .await;
-        match added {
-            Ok(added) => Ok(CniOutcome {
-                pod_ips: added.pod_ips,
-            }),
-            Err(error) => Err(CniError(error.to_string())),
-        }
+        let added = added.map_err(|error| CniError(error.to_string()))?;
+        standing
+            .dns
+            .pod_added(pod, sandbox)
+            .await
+            .map_err(|error| CniError(error.to_string()))?;
+        Ok(CniOutcome {
+            pod_ips: added.pod_ips,
+        })
     }
 
     async fn del(&self, _pod: &Pod, sandbox: &Sandbox) -> Result<(), CniError> {
@@ -96,6 +116,7 @@ impl Cni for Network {
             .standing()
             .await
             .map_err(|error| CniError(error.to_string()))?;
+        standing.dns.pod_gone(sandbox);
         let deleted = cni::del(standing.ovnk.cni(), &sandbox.id, &sandbox.node).await;
         deleted.map_err(|error| CniError(error.to_string()))
     }

@@ -1,8 +1,13 @@
 //! What runs inside the lab: the API, the fabric, OVN-Kubernetes, the kubelets and the controllers of workloads.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+};
 
-use trunkline_fabric::Fabric;
+use trunkline_fabric::{Fabric, Node};
 use trunkline_kubelet::{ClusterDns, Config, Connector, Kubelet, NodeConfig, Paths, controllers};
 use trunkline_ovnk::{ClusterConfig, Ovnk};
 use trunkline_userland::{Cache, Catalogue, CatalogueError, programs};
@@ -12,12 +17,27 @@ use kubeapi::{ApiServer, Pki};
 use crate::{
     KUBERNETES_VERSION, LabSpec, barrier,
     boot::{CACHE_INSIDE, ControlSender, ServerContext},
+    dns::{self, Dns, DnsError, WithDns},
+    idle,
     images::LabImages,
     message::{FromServer, ServerConfig, ToServer},
     network::{Network, NetworkError},
+    spec::LabNode,
 };
 
 const NAD_CRD: &str = include_str!("../crds/network-attachment-definitions.yaml");
+
+/// Where the API listens on its node.
+const API_PORT: u16 = 6443;
+
+/// The API's name and addresses as pods know it: the first address of the service network, and the Service's names.
+const API_SERVICE: [&str; 5] = [
+    "10.96.0.1",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
 
 /// Directories of persistent volumes, inside the lab.
 const VOLUMES: &str = "/run/lab/volumes";
@@ -43,6 +63,12 @@ pub enum ServerError {
     OvnKubernetes(#[from] trunkline_ovnk::Error),
     #[error("the network: {0}")]
     Network(#[from] NetworkError),
+    #[error(transparent)]
+    Dns(#[from] DnsError),
+    #[error("the API cannot listen on node {node}: {source}")]
+    ApiSocket { node: String, source: io::Error },
+    #[error("a lab needs at least one node")]
+    NoNodes,
     #[error("the kubelet: {0}")]
     Kubelet(#[from] trunkline_kubelet::Error),
     #[error("the lab's host side is gone")]
@@ -61,13 +87,19 @@ pub async fn run(context: ServerContext<ToServer, FromServer>) -> Result<(), Ser
     // Some library may ask for the process's provider; there is only this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
+    let nodes = lab.lab_nodes()?;
+    let control_plane = nodes.first().ok_or(ServerError::NoNodes)?;
     let network = Arc::new(Network::default());
     let connector = Connector::default();
-    let pki = Pki::generate(&["127.0.0.1".to_owned(), "localhost".to_owned()])?;
-    let api = api_server(&connector, &network)?;
+    let pki = Pki::generate(&api_names(control_plane))?;
+    let api = api_server(&connector, &network, control_plane)?;
     let kubeconfig = pki.kubeconfig(&url, &lab.name, "kubernetes-admin", &["system:masters"])?;
     let host = control.sender();
-    let images = Arc::new(LabImages::new(catalogue(&lab)?, lab.images, host.clone()));
+    let images = Arc::new(LabImages::new(
+        catalogue(&lab)?,
+        lab.images.clone(),
+        host.clone(),
+    ));
 
     let ended = shutdown.clone();
     let serving = api.serve(listener, &pki, async move { ended.cancelled().await });
@@ -81,17 +113,35 @@ pub async fn run(context: ServerContext<ToServer, FromServer>) -> Result<(), Ser
         () = shutdown.cancelled() => Ok(()),
         served = serving => Ok(served?),
         () = messages => Ok(()),
-        failed = cluster(&api, &lab, network, connector, Arc::clone(&images), host) => failed,
+        failed = cluster(&api, &pki, &nodes, network, connector, Arc::clone(&images), host) => failed,
     }
 }
 
-fn api_server(connector: &Connector, network: &Arc<Network>) -> Result<ApiServer, ServerError> {
+/// What the API's certificate is good for: the socket on the host, the node, and the Service.
+fn api_names(control_plane: &LabNode) -> Vec<String> {
+    let node = &control_plane.spec;
+    let own = ["127.0.0.1", "localhost"].map(str::to_owned);
+    own.into_iter()
+        .chain([node.name.to_string(), node.ip.addr().to_string()])
+        .chain(API_SERVICE.map(str::to_owned))
+        .collect()
+}
+
+fn api_server(
+    connector: &Connector,
+    network: &Arc<Network>,
+    control_plane: &LabNode,
+) -> Result<ApiServer, ServerError> {
+    let address = SocketAddr::from((control_plane.spec.ip.addr(), API_PORT));
     let crd = serde_yaml::from_str(NAD_CRD).map_err(|error| ServerError::Crd(error.to_string()))?;
     Ok(ApiServer::builder()
         .version(KUBERNETES_VERSION)
         .crd(crd)
         .pods(Arc::new(connector.clone()))
         .virtual_resource(barrier::resource(Arc::clone(network)))
+        .advertise(address)
+        .mount_tokens(true)
+        .nothing_acts_on(idle::NAME, idle::RESOURCES)
         .build()?)
 }
 
@@ -106,20 +156,25 @@ fn catalogue(lab: &LabSpec) -> Result<Catalogue, Box<CatalogueError>> {
 /// Everything behind the API. Ends only when something breaks.
 async fn cluster(
     api: &ApiServer,
-    lab: &LabSpec,
+    pki: &Pki,
+    nodes: &[LabNode],
     network: Arc<Network>,
     connector: Connector,
     images: Arc<LabImages>,
     host: ControlSender<FromServer>,
 ) -> Result<(), ServerError> {
-    let nodes = lab.lab_nodes()?;
-    let spec = LabSpec::fabric(&nodes);
+    let spec = LabSpec::fabric(nodes);
     let next_hop = spec.physical.gateway;
     let _controllers = controllers::start(
         api.client("system:kube-controller-manager"),
         PathBuf::from(VOLUMES),
     );
     let fabric = Fabric::start(spec).await?;
+    let control_plane = nodes
+        .first()
+        .and_then(|node| fabric.node(&node.spec.name))
+        .ok_or(ServerError::NoNodes)?;
+    let on_node = api.serve(listen(control_plane).await?, pki, std::future::pending());
     let node_configs = nodes
         .iter()
         .filter_map(|node| {
@@ -133,17 +188,21 @@ async fn cluster(
             })
         })
         .collect();
+    let programs = programs::locate(&Cache::at(CACHE_INSIDE));
     let kubelet = Kubelet::start(Config {
         client: api.client("system:nodes"),
         nodes: node_configs,
-        images,
+        images: Arc::new(WithDns::new(images, &programs)),
         cni: Arc::clone(&network) as Arc<dyn trunkline_kubelet::Cni>,
         connector,
         paths: Paths {
-            agent: Some(programs::locate(&Cache::at(CACHE_INSIDE)).agent),
+            agent: Some(programs.agent),
             ..Paths::default()
         },
-        dns: ClusterDns::default(),
+        dns: ClusterDns {
+            server: Some(dns::ADDRESS.into()),
+            domain: dns::DOMAIN.to_owned(),
+        },
         version: KUBERNETES_VERSION.to_owned(),
     });
     let ovnk = Ovnk::start(
@@ -152,14 +211,34 @@ async fn cluster(
         ClusterConfig::default(),
         next_hop,
     );
+    let system = api.client("system:kube-dns");
+    let names = Dns::start(&system);
     let ((), _kubelet) = tokio::try_join!(
         async {
-            network.stands(fabric.clone(), ovnk.await?);
+            network.stands(system.clone(), fabric.clone(), ovnk.await?, names);
             Ok::<_, ServerError>(())
         },
         async { Ok(kubelet.await?) },
     )?;
     network.ready().await?;
+    // Its pod starts beside whatever comes first: nobody waits for it who does not ask for names.
+    dns::install(&system, &control_plane.name).await?;
     host.send(&FromServer::Ready)?;
-    Err(fabric.failure().await.into())
+    tokio::select! {
+        died = fabric.failure() => Err(died.into()),
+        served = on_node => Ok(served?),
+    }
+}
+
+/// The API's socket in the network of a node.
+async fn listen(node: &Node) -> Result<TcpListener, ServerError> {
+    let everywhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, API_PORT);
+    let bound = node
+        .netns
+        .run(move || TcpListener::bind(everywhere))
+        .await?;
+    bound.map_err(|source| ServerError::ApiSocket {
+        node: node.name.to_string(),
+        source,
+    })
 }

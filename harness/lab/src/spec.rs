@@ -6,13 +6,13 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use trunkline_fabric::{FabricSpec, NodeName, NodeSpec};
 use trunkline_kubelet::Role;
-use trunkline_userland::ImagePolicy;
+use trunkline_userland::ImageSource;
 
 /// The version of Kubernetes that the lab's API behaves like.
 pub const KUBERNETES_VERSION: &str = "v1.34.4";
 
 /// The version of OVN-Kubernetes whose rows, annotations and messages the lab writes.
-pub const OVN_KUBERNETES_VERSION: &str = "1.2.0";
+pub const OVN_KUBERNETES_VERSION: &str = trunkline_ovnk::OVN_KUBERNETES_VERSION;
 
 /// What is asked for; everything else follows from it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct LabSpec {
     /// In the names of the nodes: `<name>-control-plane`, `<name>-worker`, `<name>-worker2`, ….
     pub name: String,
     pub nodes: u8,
-    pub images: ImagePolicy,
+    pub images: ImageSource,
     /// A catalogue of images in place of the built-in one.
     pub catalogue: Option<CatalogueFile>,
 }
@@ -44,7 +44,7 @@ impl Default for LabSpec {
         Self {
             name: "lab".to_owned(),
             nodes: 3,
-            images: ImagePolicy::default(),
+            images: ImageSource::default(),
             catalogue: None,
         }
     }

@@ -1,6 +1,6 @@
 //! Cluster-wide settings, with OVN-Kubernetes' defaults as kind clusters use them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -28,7 +28,6 @@ pub struct ClusterConfig {
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        use std::net::Ipv6Addr;
         let v4 = |a, b, c, prefix| Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, 0), prefix);
         let v6 = |a, prefix| Ipv6Net::new_assert(Ipv6Addr::new(a, 0, 0, 0, 0, 0, 0, 0), prefix);
         Self {
@@ -51,6 +50,21 @@ impl ClusterConfig {
     /// The source of traffic from a service back to the pod that called it.
     pub fn hairpin(&self) -> Ipv4Addr {
         nth(self.masquerade, 5)
+    }
+
+    /// The same for IPv6.
+    pub fn hairpin6(&self) -> Ipv6Addr {
+        Ipv6Addr::from(u128::from(self.masquerade6.network()).wrapping_add(5))
+    }
+
+    /// What a gateway router takes its own node for: behind it the node answers services.
+    pub fn host_masquerade(&self) -> Ipv4Addr {
+        nth(self.masquerade, 2)
+    }
+
+    /// What a node's switch knows services by that only local endpoints answer.
+    pub fn host_local_masquerade(&self) -> Ipv4Addr {
+        nth(self.masquerade, 3)
     }
 
     /// A next hop that exists only as a static MAC binding, behind which hosts answer services.
@@ -84,6 +98,14 @@ impl ClusterConfig {
 /// The n-th address of a network, counting from its own.
 pub(crate) fn nth(net: Ipv4Net, n: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(net.network()).wrapping_add(n))
+}
+
+/// The same for either family.
+pub(crate) fn nth_of(net: &IpNet, n: u32) -> IpAddr {
+    match net {
+        IpNet::V4(net) => nth(*net, n).into(),
+        IpNet::V6(net) => Ipv6Addr::from(u128::from(net.network()).wrapping_add(n.into())).into(),
+    }
 }
 
 fn with_prefix(net: Ipv4Net, n: u32) -> Ipv4Net {

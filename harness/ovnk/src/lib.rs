@@ -13,6 +13,7 @@ mod config;
 mod converge;
 mod error;
 mod events;
+mod gateway;
 mod go;
 mod hash;
 mod manager;
@@ -34,5 +35,15 @@ pub use names::{DEFAULT_CNI_NAME, DEFAULT_NETWORK, Key, default_port, mac_of, na
 pub use northbound::{Northbound, diff, from_replica};
 pub use start::{NodeFacts, Ovnk};
 pub use world::{
-    Attachment, Node, POD_NETWORKS, Pod, PodNetworks, PodRoute, Role, SELECTION, World,
+    Attachment, Endpoint, EndpointPort, EndpointSlice, Node, POD_NETWORKS, Pod, PodNetworks,
+    PodRoute, Protocol, Role, SELECTION, Service, ServicePort, TrafficPolicy, World,
 };
+
+/// The versions whose rows, annotations, events and messages these are.
+pub const OVN_KUBERNETES_VERSION: &str = "1.2.0";
+pub const MULTUS_VERSION: &str = "4.2.3";
+
+/// Both, for whoever wants to know what a lab is like.
+pub fn imitates() -> String {
+    format!("OVN-Kubernetes {OVN_KUBERNETES_VERSION}, Multus {MULTUS_VERSION}")
+}

@@ -68,6 +68,15 @@ pub(crate) fn layer2_switch(network: &str) -> String {
     format!("{}ovn_layer2_switch", prefix(network))
 }
 
+/// A layer 3 network's switch on a node.
+pub(crate) fn layer3_switch(network: &str, node: &str) -> String {
+    format!("{}{node}", prefix(network))
+}
+
+pub(crate) fn layer3_router(network: &str) -> String {
+    format!("{}{CLUSTER_ROUTER}", prefix(network))
+}
+
 pub(crate) fn gateway_router(node: &str) -> String {
     format!("GR_{node}")
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -38,14 +39,16 @@ pub(crate) enum Kind {
     Pod,
     Nad,
     Service,
+    EndpointSlice,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::Node,
     Kind::Namespace,
     Kind::Pod,
     Kind::Nad,
     Kind::Service,
+    Kind::EndpointSlice,
 ];
 
 enum Object {
@@ -54,6 +57,7 @@ enum Object {
     Pod(Box<core::Pod>),
     Nad(Box<DynamicObject>),
     Service(Box<core::Service>),
+    EndpointSlice(Box<discovery::EndpointSlice>),
 }
 
 struct Change {
@@ -128,6 +132,9 @@ fn streams(client: &kube::Client) -> SelectAll<BoxStream<'static, Change>> {
         follow(Kind::Nad, nads, |nad| Object::Nad(Box::new(nad))),
         follow(Kind::Service, Api::all(c()), |service| {
             Object::Service(Box::new(service))
+        }),
+        follow(Kind::EndpointSlice, Api::all(c()), |slice| {
+            Object::EndpointSlice(Box::new(slice))
         }),
     ])
 }
@@ -224,6 +231,7 @@ impl Observer {
             Kind::Pod => world.pods.keys().cloned().collect(),
             Kind::Nad => world.nads.keys().cloned().collect(),
             Kind::Service => world.services.keys().cloned().collect(),
+            Kind::EndpointSlice => world.endpoint_slices.keys().cloned().collect(),
         }
     }
 
@@ -262,6 +270,12 @@ impl Observer {
                 world.observe_service(&service);
                 before.as_ref() != world.services.get(&key)
             }
+            Object::EndpointSlice(slice) => {
+                let key = key(slice.as_ref());
+                let before = world.endpoint_slices.get(&key).cloned();
+                world.observe_endpoint_slice(&slice);
+                before.as_ref() != world.endpoint_slices.get(&key)
+            }
         }
     }
 
@@ -295,6 +309,9 @@ impl Observer {
             Kind::Service => {
                 world.services.remove(key);
             }
+            Kind::EndpointSlice => {
+                world.endpoint_slices.remove(key);
+            }
         }
     }
 }
@@ -307,6 +324,7 @@ impl Object {
             Object::Pod(pod) => key(pod.as_ref()),
             Object::Nad(nad) => key(nad.as_ref()),
             Object::Service(service) => key(service.as_ref()),
+            Object::EndpointSlice(slice) => key(slice.as_ref()),
         }
     }
 
@@ -317,6 +335,7 @@ impl Object {
             Object::Pod(pod) => version(pod.as_ref()),
             Object::Nad(nad) => version(nad.as_ref()),
             Object::Service(service) => version(service.as_ref()),
+            Object::EndpointSlice(slice) => version(slice.as_ref()),
         }
     }
 }
@@ -361,6 +380,7 @@ pub(crate) async fn caught_up(client: &kube::Client, versions: &mut Versions) ->
         list::<core::Pod>(Api::all(c())),
         list::<DynamicObject>(Api::all_with(c(), &crate::nad::resource())),
         list::<core::Service>(Api::all(c())),
+        list::<discovery::EndpointSlice>(Api::all(c())),
     )?;
     let lists = [
         (Kind::Node, lists.0),
@@ -368,6 +388,7 @@ pub(crate) async fn caught_up(client: &kube::Client, versions: &mut Versions) ->
         (Kind::Pod, lists.2),
         (Kind::Nad, lists.3),
         (Kind::Service, lists.4),
+        (Kind::EndpointSlice, lists.5),
     ];
     let covered = |seen: &Seen| lists.iter().all(|(kind, list)| seen.covers(*kind, list));
     // Fails only when the watches have ended, and then nothing will ever be observed.

@@ -1,22 +1,21 @@
 //! Everything together: the controllers of a whole cluster as tasks of one process.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use trunkline_fabric::{Fabric, MacAddr, NodeGateway, NodeName};
+use trunkline_fabric::{Fabric, MacAddr, NodeName};
 
 use crate::config::ClusterConfig;
 use crate::converge::{Progress, Zone};
 use crate::error::{Error, Result};
 use crate::events::Recorder;
 use crate::observe::{self, Versions, Worlds};
-use crate::world::{Node, World};
-use crate::{cni, manager};
+use crate::world::World;
+use crate::{cni, gateway, manager};
 
 /// Namespaces that OVN-Kubernetes brings along.
 const NAMESPACES: [&str; 2] = ["ovn-host-network", "ovn-kubernetes"];
@@ -54,22 +53,14 @@ pub struct Ovnk {
     versions: Versions,
     manager_idle: watch::Receiver<u64>,
     progress: Vec<watch::Receiver<Progress>>,
-    gateways: watch::Receiver<Gateways>,
-    nodes: usize,
+    gateways: Vec<watch::Receiver<gateway::Progress>>,
     _tasks: JoinSet<()>,
-}
-
-/// How far the nodes' gateways are.
-#[derive(Debug, Clone, Default)]
-struct Gateways {
-    working: usize,
-    failure: Option<Arc<Error>>,
 }
 
 impl std::fmt::Debug for Ovnk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ovnk")
-            .field("nodes", &self.nodes)
+            .field("nodes", &self.gateways.len())
             .finish_non_exhaustive()
     }
 }
@@ -107,18 +98,12 @@ impl Ovnk {
             tasks.spawn(zone.run(worlds.clone(), tx));
             progress.push(rx);
         }
-        let (done, gateways) = watch::channel(Gateways::default());
-        let done = Arc::new(done);
+        let mut gateways = Vec::new();
         for node in &nodes {
-            let (fabric, worlds, done) = (fabric.clone(), worlds.clone(), done.clone());
-            let name = node.name.clone();
-            tasks.spawn(async move {
-                let result = gateway(&fabric, name, worlds).await;
-                done.send_modify(|gateways| match result {
-                    Ok(()) => gateways.working += 1,
-                    Err(error) => gateways.failure = Some(Arc::new(error)),
-                });
-            });
+            let (tx, rx) = watch::channel(gateway::Progress::default());
+            let (fabric, name) = (fabric.clone(), node.name.clone());
+            tasks.spawn(gateway::run(fabric, name, worlds.clone(), tx));
+            gateways.push(rx);
         }
         Ok(Ovnk {
             cni: cni::Context::new(client.clone(), fabric, worlds.clone(), recorder),
@@ -128,7 +113,6 @@ impl Ovnk {
             manager_idle,
             progress,
             gateways,
-            nodes: nodes.len(),
             _tasks: tasks,
         })
     }
@@ -141,15 +125,14 @@ impl Ovnk {
             let waited = progress.wait_for(|progress| progress.programmed).await;
             waited.map_err(|_| Error::Ended)?;
         }
-        let mut gateways = self.gateways.clone();
-        let waited = gateways
-            .wait_for(|gateways| gateways.failure.is_some() || gateways.working == self.nodes)
-            .await
-            .map_err(|_| Error::Ended)?;
-        match &waited.failure {
-            Some(failure) => Err(Error::NotReady(failure.clone())),
-            None => Ok(()),
+        for gateway in &self.gateways {
+            let mut gateway = gateway.clone();
+            let waited = gateway.wait_for(|gateway| gateway.outcome.is_some()).await;
+            if let Some(Err(failure)) = &waited.map_err(|_| Error::Ended)?.outcome {
+                return Err(Error::NotReady(failure.clone()));
+            }
         }
+        Ok(())
     }
 
     /// Waits until everything that exists now has been observed, whatever had to be given out
@@ -167,6 +150,11 @@ impl Ovnk {
             for progress in &self.progress {
                 let mut progress = progress.clone();
                 let waited = progress.wait_for(|p| p.generation >= generation).await;
+                waited.map_err(|_| Error::Ended)?;
+            }
+            for gateway in &self.gateways {
+                let mut gateway = gateway.clone();
+                let waited = gateway.wait_for(|g| g.generation >= generation).await;
                 waited.map_err(|_| Error::Ended)?;
             }
             if self.worlds.borrow().generation == generation {
@@ -203,32 +191,4 @@ async fn ensure_namespace(client: kube::Client, name: &str) -> Result<()> {
             source: Box::new(source),
         }),
     }
-}
-
-/// Sets up the node's own side of the default network as soon as its numbers are known.
-async fn gateway(fabric: &Fabric, name: NodeName, mut worlds: Worlds) -> Result<()> {
-    let node: Arc<Node>;
-    let config;
-    {
-        let seen = worlds
-            .wait_for(|published| published.world.nodes.contains_key(&name))
-            .await
-            .map_err(|_| Error::Ended)?;
-        node = seen.world.nodes[&name].clone();
-        config = seen.world.config.clone();
-    }
-    let management = node.management();
-    let gateway = NodeGateway {
-        mgmt_mac: crate::names::mac_of(management.into()),
-        mgmt_ip: Ipv4Net::new_assert(management, node.subnet.prefix_len()),
-        mgmt_gateway: node.gateway(),
-        mtu: config.mtu,
-        cluster_cidr: config.cluster,
-        service_cidr: config.services,
-        masquerade: config.masquerade,
-    };
-    fabric
-        .node_gateway(&name, &gateway)
-        .await
-        .map_err(|source| Error::Gateway { node: name, source })
 }

@@ -3,11 +3,17 @@
 
 mod record;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use record::{NODES, baseline, baseline_world, case_world, empty_world, node, read, step};
+use k8s_openapi::api::core::v1 as core;
+use record::cases::folders;
+use record::{
+    NODES, baseline, baseline_world, case_world, cases, fidelity, node, read, restore, rows,
+    world_after,
+};
+use serde_json::Value;
 use trunkline_ovnk::northbound::{Difference, Placeholders, RowRef, Table};
-use trunkline_ovnk::{Northbound, World, compile, diff};
+use trunkline_ovnk::{ClusterConfig, Node, Northbound, World, compile, diff};
 
 /// One line of the table in `docs/fidelity.md`.
 #[derive(Debug)]
@@ -18,23 +24,13 @@ struct Known {
     difference: String,
 }
 
-/// The section "OVN-Kubernetes rows".
 fn known() -> Vec<Known> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fidelity.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let section = text.split("## OVN-Kubernetes rows").nth(1).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    section
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .map(|line| {
-            let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-            let code = |cell: &str| cell.trim_matches('`').to_owned();
-            Known {
-                table: code(cells[0]),
-                row: code(cells[1]),
-                difference: cells[2].to_owned(),
-            }
+    let lines = fidelity::table("OVN-Kubernetes rows").into_iter();
+    lines
+        .map(|mut cells| Known {
+            difference: cells.remove(2),
+            row: cells.remove(1),
+            table: cells.remove(0),
         })
         .collect()
 }
@@ -44,7 +40,7 @@ impl Known {
         let what = match difference {
             Difference::Missing(_) => "missing".to_owned(),
             Difference::Unexpected(_) => "additional".to_owned(),
-            Difference::Column { column, .. } => format!("column `{column}`"),
+            Difference::Column { column, .. } => format!("column {column}"),
         };
         self.table == difference.row().table.as_str()
             && id.starts_with(&self.row)
@@ -69,42 +65,62 @@ fn differences() -> Vec<(String, Difference)> {
         for difference in diff(&expected, &actual) {
             found.push((id(&difference, [&expected, &actual]), difference));
         }
-        for (case, number) in [("01-overlay-ipam", 0), ("02-overlay-noipam-static", 0)] {
-            let (expected, actual) = added(case, number, name);
-            for difference in diff(&expected, &actual) {
-                found.push((id(&difference, [&expected, &actual]), difference));
+        for case in cases() {
+            for number in case.compared_rows() {
+                let (expected, actual) = rows::added(&case, number, name);
+                for difference in diff(&expected, &actual) {
+                    let id = id(&difference, [&expected, &actual]);
+                    found.push((format!("{id}   in {} {number}", case.name), difference));
+                }
             }
         }
     }
     found
 }
 
-/// What a case added to a zone: as recorded, and as we make it.
-fn added(case: &str, number: usize, name: &str) -> (Northbound, Northbound) {
-    let before = compile(&empty_world(), &node(name));
-    let mut after = compile(&case_world(case), &node(name));
-    let recorded = step(case, number, name);
-    // The recorder lists changed rows apart, by column.
-    let mut expected = recorded.added;
-    for (reference, columns) in recorded.changed {
-        let kept = before
-            .get(&reference)
-            .or_else(|| after.get(&reference))
-            .cloned();
-        let mut row = kept.unwrap_or_default();
-        for (column, value) in columns.columns() {
-            row.set(column, value.clone());
+#[test]
+fn every_case_is_listed_once_and_waits_for_something_or_for_nothing() {
+    let listed: Vec<_> = cases().into_iter().map(|case| case.name).collect();
+    let folders: Vec<_> = folders().into_iter().collect();
+    assert_eq!(listed, folders);
+    for case in cases() {
+        let steps = case.steps().len();
+        let left = case.compared < steps;
+        let name = &case.name;
+        assert_eq!(case.waits.is_some(), left, "{name} has {steps} steps");
+        if let Some(waits) = &case.waits {
+            assert!(!waits.is_empty(), "{name}");
         }
-        expected.insert(reference.table, reference.name.clone(), row);
     }
-    after.retain(|reference, row| {
-        // The recorder left these out of the cases.
-        !matches!(
-            reference.table,
-            Table::LoadBalancerGroup | Table::Meter | Table::MeterBand
-        ) && before.get(reference) != Some(row)
-    });
-    (expected, after)
+}
+
+/// What a waiting step is about must not be there: else it could be compared.
+#[test]
+fn what_waits_is_not_there_yet() {
+    for case in cases() {
+        for number in case.compared..case.recorded_steps() {
+            let world = world_after(&case, number + 1);
+            for name in NODES {
+                let made = rows::telling(&case, number, name, &compile(&world, &node(name)));
+                assert!(
+                    made.is_empty(),
+                    "step {number} of {} waits for {:?}, but {name} has {made:#?}; compare it",
+                    case.name,
+                    case.waits
+                );
+            }
+        }
+    }
+}
+
+/// A case that is compared would not get through as one that waits.
+#[test]
+fn what_is_there_is_noticed() {
+    for (name, number) in [("01-overlay-ipam", 0), ("12-udn-l2-secondary-dual", 1)] {
+        let case = cases().into_iter().find(|case| case.name == name).unwrap();
+        let rows = compile(&world_after(&case, number + 1), &node("lab-worker2"));
+        assert!(!rows::telling(&case, number, "lab-worker2", &rows).is_empty());
+    }
 }
 
 #[test]
@@ -139,6 +155,32 @@ fn differences_are_exactly_the_documented_ones() {
     );
 }
 
+#[test]
+fn nodes_are_annotated_as_recorded() {
+    let objects = read("00-baseline", "objects.json");
+    let ovn = |(key, value): (&str, &str)| {
+        let json = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        key.starts_with("k8s.ovn.org/")
+            .then(|| (key.to_owned(), json))
+    };
+    for recorded in objects["nodes"].as_array().unwrap() {
+        let recorded: core::Node = serde_json::from_value(restore(recorded)).unwrap();
+        let written = recorded.metadata.annotations.iter().flatten();
+        let expected: BTreeMap<String, Value> = written
+            .filter_map(|(key, value)| ovn((key, value)))
+            .collect();
+        let node = Node::observed(&recorded).unwrap();
+        let made = node.annotate(&ClusterConfig::default());
+        let actual: BTreeMap<String, Value> = made
+            .iter()
+            .filter_map(|(key, value)| ovn((key, value)))
+            .collect();
+        assert_eq!(actual, expected);
+        let imitates = &made["lab.trunkline.dev/imitates"];
+        assert_eq!(imitates, "OVN-Kubernetes 1.2.0, Multus 4.2.3");
+    }
+}
+
 /// So that nothing is left out by not being known.
 #[test]
 fn tables_that_are_not_compared() {
@@ -150,9 +192,9 @@ fn tables_that_are_not_compared() {
             .keys()
             .filter(|table| Table::parse(table).is_none())
             .collect();
-        // A virtual machine of another case; services, which are not programmed yet; counters and
-        // options that OVN and the installation write.
-        assert_eq!(unknown, ["DHCP_Options", "Load_Balancer", "NB_Global"]);
+        // A virtual machine of another case; counters and options that OVN and the installation
+        // write.
+        assert_eq!(unknown, ["DHCP_Options", "NB_Global"]);
     }
 }
 
@@ -160,12 +202,13 @@ fn tables_that_are_not_compared() {
 fn columns_that_are_not_compared() {
     let mut unknown = BTreeSet::new();
     for name in NODES {
-        for file in [
-            ("00-baseline", format!("nb-{name}.json")),
-            ("01-overlay-ipam", format!("step0-nb-{name}.json")),
-            ("02-overlay-noipam-static", format!("step0-nb-{name}.json")),
-        ] {
-            let json = read(file.0, &file.1);
+        let mut files = vec![read("00-baseline", &format!("nb-{name}.json"))];
+        for case in cases() {
+            for number in case.compared_rows() {
+                files.push(read(&case.name, &format!("step{number}-nb-{name}.json")));
+            }
+        }
+        for json in files {
             for (table, rows) in json.as_object().unwrap() {
                 let Some(table) = Table::parse(table) else {
                     continue;
@@ -181,16 +224,10 @@ fn columns_that_are_not_compared() {
             }
         }
     }
-    // The last two are OVN's own; the others belong to services.
+    // OVN's own.
     assert_eq!(
         unknown.into_iter().collect::<Vec<_>>(),
-        [
-            "Load_Balancer_Group.load_balancer",
-            "Logical_Router.load_balancer",
-            "Logical_Router_Port.status",
-            "Logical_Switch.load_balancer",
-            "Logical_Switch_Port.up",
-        ]
+        ["Logical_Router_Port.status", "Logical_Switch_Port.up",]
     );
 }
 

@@ -3,13 +3,15 @@
 
 mod json_lines;
 mod junit;
+mod markdown;
+pub mod parity;
 mod record;
 mod tally;
 mod terminal;
 
 use std::{
     fmt,
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufWriter, IsTerminal as _, Write},
     path::{Path, PathBuf},
 };
@@ -18,6 +20,7 @@ use trunkline_engine::events::{Event, EventReceiver};
 
 pub use json_lines::JsonLines;
 pub use junit::Junit;
+pub use markdown::Markdown;
 pub use record::{Attempt, CaseRecord, ProbeRecord, RunRecord, StepRecord};
 pub use tally::{Tally, TallyCounts};
 pub use terminal::{Live, Palette, Plain, Volume};
@@ -78,6 +81,8 @@ pub struct ReportOptions {
     /// Also tell about every object, capture and wait.
     pub verbose: bool,
     pub junit: Option<PathBuf>,
+    /// A summary in Markdown, added to what the file has.
+    pub markdown: Option<PathBuf>,
     /// The event stream itself.
     pub json_lines: Option<PathBuf>,
 }
@@ -111,6 +116,9 @@ impl Reports {
         }
         if let Some(path) = &options.junit {
             consumers.push(Box::new(Junit::new(path, create(path)?)));
+        }
+        if let Some(path) = &options.markdown {
+            consumers.push(Box::new(Markdown::new(path, append(path)?)));
         }
         let stdout = io::stdout();
         let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
@@ -182,6 +190,15 @@ impl Reports {
 }
 
 fn create(path: &Path) -> Result<File, ReportError> {
+    open(path, OpenOptions::new().write(true).truncate(true))
+}
+
+/// For a file that others write to as well.
+fn append(path: &Path) -> Result<File, ReportError> {
+    open(path, OpenOptions::new().append(true))
+}
+
+fn open(path: &Path, how: &mut OpenOptions) -> Result<File, ReportError> {
     let failed = |source| ReportError::File {
         path: path.to_owned(),
         source,
@@ -192,7 +209,7 @@ fn create(path: &Path) -> Result<File, ReportError> {
     {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
-    File::create(path).map_err(failed)
+    how.create(true).open(path).map_err(failed)
 }
 
 /// Writes all of it, or says which file it was.

@@ -12,8 +12,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use trunkline_engine::{ExitClass, events::Event};
-use trunkline_report::{Consumer, JsonLines, Junit, Palette, Plain, Reports, Tally, Volume};
+use trunkline_engine::{
+    ExitClass,
+    events::{CaseOutcome, Event, EventKind, Evidence, EvidenceSource, StepOutcome},
+};
+use trunkline_report::{
+    Consumer, JsonLines, Junit, Markdown, Palette, Plain, Reports, Tally, Volume,
+};
 
 /// A writer whose content can be looked at afterwards.
 #[derive(Clone, Default)]
@@ -115,6 +120,50 @@ fn junit_of_a_failing_run() {
 }
 
 #[test]
+fn markdown_of_a_passing_run() {
+    insta::assert_snapshot!(
+        report(&support::passing(), |page| Markdown::new(
+            "summary.md",
+            page
+        ))
+        .0
+    );
+}
+
+#[test]
+fn markdown_of_a_failing_run() {
+    insta::assert_snapshot!(
+        report(&support::failing(), |page| Markdown::new(
+            "summary.md",
+            page
+        ))
+        .0
+    );
+}
+
+#[test]
+fn a_summary_is_added_to_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("summary.md");
+    std::fs::write(&path, "before\n").unwrap();
+    for _ in 0..2 {
+        let options = trunkline_report::ReportOptions {
+            terminal: trunkline_report::Terminal::Off,
+            markdown: Some(path.clone()),
+            ..Default::default()
+        };
+        let mut reports = Reports::new(&options).unwrap();
+        for event in support::passing() {
+            reports.event(&event);
+        }
+        reports.finish().unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("before\n### trunkline on lab"), "{text}");
+    assert_eq!(text.matches("### trunkline").count(), 2, "{text}");
+}
+
+#[test]
 fn json_lines_give_the_stream_back() {
     let events = support::failing();
     let (text, _) = report(&events, |page| JsonLines::new("events.jsonl", page));
@@ -191,4 +240,34 @@ fn a_full_disk_is_reported_and_stops_no_other_report() {
             .contains("events.jsonl")
     );
     assert_eq!(page.text(), "1 passed, 0 failed, 0 skipped\n");
+}
+
+/// A site that can say no more than that nothing came: whoever reads the report must see that only time decided.
+#[test]
+fn a_verdict_that_only_the_deadline_decided_says_so_everywhere() {
+    let summary = "silence for 2000ms; the site kind has no further evidence";
+    let info = support::step(0, "It is blocked", "curl");
+    let mut inside = support::probe(
+        1,
+        "http://192.168.200.4/",
+        "blocked",
+        "blocked: no answer within 2000ms",
+        Vec::new(),
+    );
+    inside.push(EventKind::Evidence(Evidence {
+        probe: Some(1),
+        source: EvidenceSource::Deadline,
+        summary: summary.into(),
+        object: None,
+        detail: String::new(),
+    }));
+    let mut stream = support::Stream::new(1);
+    stream.case("a", "A", &[], vec![info.clone()]);
+    stream.step(&info, 2000, StepOutcome::Passed, inside);
+    stream.end_case(CaseOutcome::Passed, 2001);
+    let events = stream.end(2002);
+    let page = terminal(&events, Palette::plain(), Volume::Normal);
+    assert!(page.contains(summary), "{page}");
+    let (xml, _) = report(&events, |page| Junit::new("junit.xml", page));
+    assert!(xml.contains(summary), "{xml}");
 }

@@ -2,14 +2,13 @@
 
 use std::{net::TcpListener, time::Duration};
 
+use camino::Utf8Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use trunkline_lab::{CatalogueFile, Lab, LabError, LabSpec, boot::BootError};
-use trunkline_userland::{
-    Cache, Catalogue, ImagePolicy, Images, Progress, RootFs, RootKind, programs, rootfs,
-};
+use trunkline_userland::{Cache, Catalogue, Images, Progress, RootFs, RootKind, programs, rootfs};
 
 use crate::{
-    cli::{Global, Images as ImagesFlag, LabArgs},
+    cli::{Global, LabArgs},
     exit::{Exit, Failure, OrExit},
 };
 
@@ -32,27 +31,27 @@ pub fn cache(global: &Global) -> Result<Cache, Failure> {
     }
 }
 
+/// A catalogue of images given in place of the built-in one, once it is known to be one.
+pub fn catalogue(path: Option<&Utf8Path>) -> Result<Option<CatalogueFile>, Failure> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| anyhow::anyhow!("cannot read the catalogue {path}: {error}"))
+        .or_exit(Exit::Userland)?;
+    Catalogue::parse(path.as_str(), &text).or_exit(Exit::Invalid)?;
+    Ok(Some(CatalogueFile {
+        name: path.to_string(),
+        text,
+    }))
+}
+
 /// The lab's shape, from the command line.
 pub fn lab_spec(args: &LabArgs) -> Result<LabSpec, Failure> {
-    let catalogue = match &args.catalogue {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| anyhow::anyhow!("cannot read the catalogue {path}: {error}"))
-                .or_exit(Exit::Userland)?;
-            Catalogue::parse(path.as_str(), &text).or_exit(Exit::Invalid)?;
-            Some(CatalogueFile {
-                name: path.to_string(),
-                text,
-            })
-        }
-        None => None,
-    };
+    let catalogue = catalogue(args.catalogue.as_deref())?;
     Ok(LabSpec {
         nodes: args.nodes.unwrap_or(3),
-        images: match args.images {
-            ImagesFlag::Build => ImagePolicy::Build,
-            ImagesFlag::Pull => ImagePolicy::Pull,
-        },
+        images: args.images.clone(),
         catalogue,
         ..LabSpec::default()
     })
@@ -68,15 +67,17 @@ pub async fn prepare(cache: &Cache, spec: &LabSpec) -> Result<RootFs, Failure> {
         .await
         .or_exit(Exit::Userland)?;
     programs::install(cache).or_exit(Exit::Userland)?;
-    if spec.images == ImagePolicy::Build {
-        let catalogue = match &spec.catalogue {
-            Some(file) => Catalogue::parse(&file.name, &file.text),
-            None => Catalogue::embedded(),
-        };
-        Images::new(cache.clone(), catalogue.or_exit(Exit::Invalid)?)
-            .prepare()
-            .or_exit(Exit::Userland)?;
-    }
+    let catalogue = match &spec.catalogue {
+        Some(file) => Catalogue::parse(&file.name, &file.text),
+        None => Catalogue::embedded(),
+    };
+    Images::new(
+        cache.clone(),
+        catalogue.or_exit(Exit::Invalid)?,
+        spec.images.clone(),
+    )
+    .prepare()
+    .or_exit(Exit::Userland)?;
     bar.finish();
     Ok(lab)
 }

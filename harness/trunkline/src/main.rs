@@ -4,9 +4,12 @@ mod cli;
 mod commands;
 mod exit;
 mod host;
+mod interrupt;
 mod labs;
 mod log;
 mod out;
+mod runner;
+mod sites;
 mod suite;
 
 use std::process::ExitCode;
@@ -51,13 +54,18 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Up(args) => commands::up::up(&args, &global).await,
         Command::Supervise(args) => commands::up::supervise(&args.up, &global).await,
         Command::Down(args) => commands::down::down(&args).await,
+        Command::Status(args) => commands::status::run(&args).await,
         Command::List(args) => commands::list::list(&args),
         Command::Lint(args) => commands::lint::lint(&args),
+        Command::Parity(args) => commands::parity::run(&args, &global).await,
+        Command::Matrix(args) => commands::matrix::run(&args),
+        Command::Gc(args) => commands::gc::run(&args, &global).await,
+        Command::Images(args) => commands::images::run(&args, &global).await,
         Command::Schema => {
             out::line(trunkline_scenario::schema_text().trim_end())?;
             Ok(Exit::Ok)
         }
-        Command::Doctor(args) => commands::doctor::doctor(&args, &global),
+        Command::Doctor(args) => commands::doctor::doctor(&args, &global).await,
         Command::Rootfs(args) => commands::rootfs::rootfs(&args, &global).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -64,6 +64,11 @@ fn assert_recorded(text: &str, file: &str) {
 #[case("doctor")]
 #[case("rootfs")]
 #[case("completion")]
+#[case("status")]
+#[case("parity")]
+#[case("matrix")]
+#[case("gc")]
+#[case("images")]
 fn help(#[case] command: &str) {
     let mut arguments: Vec<&str> = Some(command)
         .filter(|command| !command.is_empty())
@@ -397,17 +402,44 @@ fn a_package_source_that_is_silent() {
     let host = silent.local_addr().expect("an address").to_string();
     let cache = tempfile::tempdir().expect("a temporary directory");
     let started = Instant::now();
-    let output = rootfs(cache.path(), &format!("http://{host}/debian"), "build");
+    let output = trunkline()
+        .arg("--cache")
+        .arg(cache.path())
+        .args(["rootfs", "build"])
+        .env("TRUNKLINE_DEBIAN_MIRROR", format!("http://{host}/debian"))
+        .env("TRUNKLINE_DEBIAN_TIMEOUT", "2")
+        .output()
+        .expect("trunkline runs");
     let told = stderr(&output);
     assert_eq!(code(&output), Some(7), "{told}");
     assert!(
         told.contains(&format!("the package source {host} does not answer")),
         "{told}"
     );
+    assert!(told.contains("TRUNKLINE_DEBIAN_TIMEOUT"), "{told}");
+    // Asked once, not three times: apt takes twice the timeout for it.
     assert!(
-        started.elapsed() < Duration::from_secs(180),
+        started.elapsed() < Duration::from_secs(10),
         "it took {:?}",
         started.elapsed()
+    );
+}
+
+#[test]
+fn a_timeout_that_is_no_number() {
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let output = trunkline()
+        .arg("--cache")
+        .arg(cache.path())
+        .args(["rootfs", "build"])
+        .env("TRUNKLINE_DEBIAN_TIMEOUT", "soon")
+        .output()
+        .expect("trunkline runs");
+    let told = stderr(&output);
+    assert_eq!(code(&output), Some(7), "{told}");
+    assert!(
+        told.contains("TRUNKLINE_DEBIAN_TIMEOUT is `soon`"),
+        "{told}"
     );
 }
 

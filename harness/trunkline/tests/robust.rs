@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     collections::BTreeSet,
+    io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use std::{
 use common::{
     Lab,
     process::{
-        Process, Traces, adopt_orphans, family, namespaces, namespaces_in_use, wait_childless,
+        Process, Traces, adopt_orphans, family, namespaces, namespaces_in_use, soon, wait_childless,
     },
     trunkline,
 };
@@ -90,6 +91,16 @@ impl Room {
             .stderr(Stdio::null())
             .spawn()
             .expect("trunkline runs")
+    }
+
+    /// That no lab has a file left. The place of labs stays; it goes here, so that the room is as it was.
+    fn assert_swept(&self) {
+        let home = self.scratch.path().join("trunkline");
+        let left: Vec<_> = std::fs::read_dir(&home)
+            .expect("the place of labs stays")
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        std::fs::remove_dir(home).expect("it is empty");
     }
 
     /// That nothing is left: no process, no namespace of those processes, no interface, mount or file.
@@ -213,15 +224,20 @@ fn a_lab_that_dies_breaks_the_run() {
     needs_lab!();
     let room = Room::enter();
     let junit = room.scratch.path().join("junit.xml");
-    let run = room
+    let mut run = room
         .trunkline()
         .args(["run", "scenarios/overlay/ipam-pods.yaml", "--junit"])
         .arg(&junit)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .expect("trunkline runs");
-    std::thread::sleep(Duration::from_millis(1500));
+    let mut report = BufReader::new(run.stdout.take().expect("it is piped"));
+    let mut told = String::new();
+    while !told.contains('✓') {
+        let read = report.read_line(&mut told).expect("text");
+        assert!(read > 0, "a step passes first:\n{told}");
+    }
     let family = family(pid(&run));
     let namespaces = own_namespaces(&family);
     // The first process of the lab's own namespace of processes.
@@ -230,9 +246,9 @@ fn a_lab_that_dies_breaks_the_run() {
         Signal::SIGKILL,
     )
     .expect("it lives");
-    let output = run.wait_with_output().expect("it was ours");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(4), "{told}");
+    report.read_to_string(&mut told).expect("text");
+    let status = run.wait().expect("it was ours");
+    assert_eq!(status.code(), Some(4), "{told}");
     assert!(
         told.contains("the site is gone") && told.contains("SIGKILL"),
         "{told}"
@@ -268,15 +284,7 @@ fn a_killed_supervisor_leaves_files_that_the_next_command_sweeps() {
     wait_childless(LIMIT).expect("nobody is left");
     assert!(lab.kubeconfig().exists(), "nobody was there to remove it");
     assert_eq!(lab.listed(), None, "it is not up");
-    let home = room.scratch.path().join("trunkline");
-    assert_eq!(
-        std::fs::read_dir(&home)
-            .expect("the place of labs stays")
-            .count(),
-        0,
-        "it was swept"
-    );
-    std::fs::remove_dir(home).expect("it is empty");
+    room.assert_swept();
     room.assert_empty(&family, &namespaces, "the supervisor was killed");
 }
 
@@ -291,22 +299,16 @@ fn a_lab_that_nobody_can_be_told_of_ends() {
         .stderr(Stdio::null())
         .spawn()
         .expect("trunkline runs");
-    std::thread::sleep(Duration::from_millis(400));
+    let labs = room.scratch.path().join("trunkline");
+    soon(LIMIT, || std::fs::read_dir(&labs).ok()?.next()?.ok())
+        .expect("its background half starts");
     let family = family(pid(&up));
-    assert!(!family.is_empty(), "its background half runs by then");
+    assert!(!family.is_empty(), "its background half runs");
     let namespaces = own_namespaces(&family);
     kill(pid(&up), Signal::SIGKILL).expect("it runs");
     up.wait().expect("it was ours");
     wait_childless(LIMIT).expect("the background half ends");
-    let home = room.scratch.path().join("trunkline");
-    assert_eq!(
-        std::fs::read_dir(&home)
-            .expect("the place of labs stays")
-            .count(),
-        0,
-        "its directory is gone"
-    );
-    std::fs::remove_dir(home).expect("it is empty");
+    room.assert_swept();
     room.assert_empty(&family, &namespaces, "up was killed");
 }
 
@@ -320,15 +322,7 @@ fn down_ends_a_lab_and_its_files() {
     let nodes = lab.get("/api/v1/nodes");
     assert_eq!(nodes["items"].as_array().map(Vec::len), Some(3), "{nodes}");
     drop(lab);
-    let home = room.scratch.path().join("trunkline");
-    assert_eq!(
-        std::fs::read_dir(&home)
-            .expect("the place of labs stays")
-            .count(),
-        0,
-        "its directory is gone"
-    );
-    std::fs::remove_dir(home).expect("it is empty");
+    room.assert_swept();
     room.assert_empty(&family, &namespaces, "down");
 }
 

@@ -45,6 +45,8 @@ pub struct Entry {
     /// The repository to pull from, where it is not the one that was asked for.
     #[schemars(with = "Option<String>")]
     pull: Option<Spanned<String>>,
+    /// The tag it gets when nobody asks for another, `latest` where this is not given.
+    tag: Option<String>,
     /// How it is made without a network.
     build: Option<Recipe>,
 }
@@ -82,6 +84,22 @@ pub enum Program {
 impl Entry {
     pub fn name(&self) -> &str {
         &self.name.value
+    }
+
+    /// As the file has them.
+    pub fn references(&self) -> impl Iterator<Item = &str> {
+        self.references
+            .iter()
+            .map(|reference| reference.value.as_str())
+    }
+
+    /// What it is called when nobody asks for another name: its first reference, with a tag.
+    pub fn default_reference(&self) -> String {
+        let first = self.references().next().unwrap_or(self.name());
+        if names_a_tag(first) {
+            return first.to_owned();
+        }
+        format!("{first}:{}", self.tag.as_deref().unwrap_or("latest"))
     }
 
     pub fn recipe(&self) -> Option<&Recipe> {
@@ -193,6 +211,21 @@ fn check(entries: &[Entry]) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+/// `workload and http-server`
+impl std::fmt::Display for Recipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let root = self
+            .root
+            .map(|root| format!("the root file system {}", root.name()));
+        let programs = self.programs.values().map(|program| match program {
+            Program::HttpServer => "http-server".to_owned(),
+        });
+        let files = (!self.files.is_empty()).then(|| "files".to_owned());
+        let parts: Vec<_> = root.into_iter().chain(programs).chain(files).collect();
+        f.write_str(&parts.join(", "))
+    }
 }
 
 impl Recipe {

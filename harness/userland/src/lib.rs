@@ -4,6 +4,7 @@
 //! its name only when it is complete, and is never changed afterwards. So several processes can
 //! use it at once, and the lab mounts it read-only.
 
+pub mod archive;
 pub mod cache;
 pub mod catalogue;
 pub mod contain;
@@ -15,7 +16,7 @@ mod yaml;
 
 pub use cache::{Cache, CacheError};
 pub use catalogue::{Catalogue, CatalogueError};
-pub use images::{Image, ImageConfig, ImageError, ImagePolicy, Images};
+pub use images::{Bundle, Image, ImageConfig, ImageError, ImageSource, Images};
 pub use programs::{Programs, ProgramsError};
 pub use progress::Progress;
 pub use rootfs::{RootFs, RootFsError, RootKind};

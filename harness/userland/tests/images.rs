@@ -12,29 +12,31 @@ use support::{Layer, Registry, digest, gzip};
 use tar::EntryType;
 use tempfile::TempDir;
 use trunkline_userland::contain::Identity;
-use trunkline_userland::{Cache, Catalogue, Image, ImageError, ImagePolicy, Images};
+use trunkline_userland::{Cache, Catalogue, Image, ImageError, ImageSource, Images};
 
 struct Bench {
     cache: TempDir,
-    images: Images,
     registry: Registry,
 }
 
 async fn bench() -> Bench {
     let cache = tempfile::tempdir().unwrap();
-    let images = Images::new(Cache::at(cache.path()), Catalogue::embedded().unwrap());
     Bench {
         cache,
-        images,
         registry: Registry::start().await,
     }
 }
 
 impl Bench {
+    fn images(&self, source: ImageSource) -> Images {
+        let cache = Cache::at(self.cache.path());
+        Images::new(cache, Catalogue::embedded().unwrap(), source)
+    }
+
     async fn pull(&self, name: &str) -> Result<Image, ImageError> {
         let reference = self.registry.reference(name);
-        self.images
-            .resolve(&reference, ImagePolicy::Pull, &|_| {})
+        self.images(ImageSource::Pull)
+            .resolve(&reference, &|_| {})
             .await
     }
 
@@ -190,10 +192,7 @@ async fn what_was_pulled_is_not_pulled_again() {
 async fn the_variant_for_this_machine_is_chosen() {
     needs_unpacking!();
     let bench = bench().await;
-    let here = match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        _ => "amd64",
-    };
+    let here = support::archives::here();
     let ours = bench.registry.image(
         "a",
         &[Layer::new().file("arch", "ours").done()],
@@ -206,18 +205,11 @@ async fn the_variant_for_this_machine_is_chosen() {
         &json!({}),
         "s390x",
     );
-    let variant = |digest: &str, arch: &str| {
-        json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1,
-               "platform": {"os": "linux", "architecture": arch}})
-    };
-    let index = |manifests| json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests});
-    bench.registry.manifest(
-        "both",
-        &index(vec![variant(&other, "s390x"), variant(&ours, here)]),
-    );
+    let other = (other, "s390x");
     bench
         .registry
-        .manifest("other", &index(vec![variant(&other, "s390x")]));
+        .list("both", &[other.clone(), (ours.clone(), here)]);
+    bench.registry.list("other", &[other]);
 
     let image = bench.pull("app:both").await.unwrap();
     assert_eq!(read(&root(&image), "arch"), "ours");
@@ -369,6 +361,18 @@ async fn a_closed_registry_says_how_to_log_in() {
 }
 
 #[tokio::test]
+async fn a_token_is_asked_for_and_shown() {
+    needs_unpacking!();
+    let bench = bench().await;
+    let layer = Layer::new().file("f", "x").done();
+    bench.registry.image("1", &[layer], &json!({}), "amd64");
+    bench.registry.with(|content| content.token = Some("open"));
+    let image = bench.pull("app:1").await.unwrap();
+    assert_eq!(read(&root(&image), "f"), "x");
+    assert!(bench.registry.with(|content| content.token_requests) > 0);
+}
+
+#[tokio::test]
 async fn a_registry_that_is_not_there_is_named() {
     let bench = bench().await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
@@ -377,8 +381,8 @@ async fn a_registry_that_is_not_there_is_named() {
         .unwrap();
     let reference = format!("{closed}/app:1");
     let error = bench
-        .images
-        .resolve(&reference, ImagePolicy::Pull, &|_| {})
+        .images(ImageSource::Pull)
+        .resolve(&reference, &|_| {})
         .await
         .unwrap_err();
     let message = error.to_string();
@@ -394,8 +398,8 @@ async fn an_unknown_image_names_both_ways_out() {
     let bench = bench().await;
     let reference = "quay.io/somebody/something:1";
     let error = bench
-        .images
-        .resolve(reference, ImagePolicy::Build, &|_| {})
+        .images(ImageSource::Build)
+        .resolve(reference, &|_| {})
         .await
         .unwrap_err();
     let message = error.to_string();
@@ -408,23 +412,23 @@ async fn an_unknown_image_names_both_ways_out() {
 async fn an_image_without_a_root_file_system_is_built_at_once() {
     let bench = bench().await;
     let image = bench
-        .images
-        .resolve("registry.k8s.io/pause:3.10", ImagePolicy::Build, &|_| {})
+        .images(ImageSource::Build)
+        .resolve("registry.k8s.io/pause:3.10", &|_| {})
         .await
         .unwrap();
     assert_eq!(image.config.entrypoint, ["/pause", "pause"]);
     let program = root(&image).join("pause");
     assert!(fs::metadata(&program).unwrap().permissions().mode() & 0o111 != 0);
     let again = bench
-        .images
-        .resolve("registry.k8s.io/pause:3.9", ImagePolicy::Build, &|_| {})
+        .images(ImageSource::Build)
+        .resolve("registry.k8s.io/pause:3.9", &|_| {})
         .await
         .unwrap();
     assert_eq!(again.digest, image.digest);
 
     let message = bench
-        .images
-        .resolve("busybox", ImagePolicy::Build, &|_| {})
+        .images(ImageSource::Build)
+        .resolve("busybox", &|_| {})
         .await
         .unwrap_err()
         .to_string();
@@ -435,8 +439,8 @@ async fn an_image_without_a_root_file_system_is_built_at_once() {
 async fn an_image_can_be_seen_through_another_mount() {
     let bench = bench().await;
     let image = bench
-        .images
-        .resolve("registry.k8s.io/pause:3.10", ImagePolicy::Build, &|_| {})
+        .images(ImageSource::Build)
+        .resolve("registry.k8s.io/pause:3.10", &|_| {})
         .await
         .unwrap();
     let inside = image.rebase(&Cache::at(bench.cache.path()), &Cache::at("/cache"));

@@ -84,6 +84,19 @@ async fn both_are_built_and_found_again() {
     }
 }
 
+/// What travels in images says nothing about the machine that they were made on.
+#[tokio::test]
+async fn workloads_do_not_know_where_they_come_from() {
+    needs_mmdebstrap!();
+    let (_, [_, workload]) = both().await;
+    for path in ["etc/apt", "var/lib/apt", "etc/machine-id"] {
+        assert!(!workload.join(path).exists(), "{path}");
+    }
+    for path in ["etc/resolv.conf", "etc/hostname"] {
+        assert_eq!(fs::read(workload.join(path)).unwrap(), b"", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn the_lab_has_what_the_lab_runs() {
     needs_mmdebstrap!();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::Engine as _;
 use kube::{
-    api::{DynamicObject, Patch, PatchParams, PostParams, ValidationDirective},
+    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
     core::Status,
 };
 use serde_json::Value;
@@ -73,6 +73,14 @@ pub(crate) async fn apply(
             .got(error.to_string())
             .manifest(Some(planned.location()))
         })?;
+    if object.metadata.name.is_none() {
+        let nameless = format!("{} has no name", planned.location());
+        return Err(Failure::new(FailureKind::Refused, nameless)
+            .expected("`metadata.name`: what is created is known before it exists")
+            .got("none")
+            .manifest(Some(planned.location()))
+            .into());
+    }
     object.metadata.namespace = resource
         .namespaced
         .then(|| planned.namespace.unwrap_or("default").to_owned());
@@ -98,11 +106,7 @@ pub(crate) async fn put(
     let reference = names::reference(&object);
     let refused = |error| not_applied(&reference, manifest.as_ref(), error);
 
-    let name = object.metadata.name.clone();
-    let before = match &name {
-        Some(name) => api.get_opt(name).await.map_err(refused)?,
-        None => None,
-    };
+    let before = api.get_opt(&reference.name).await.map_err(refused)?;
     let ours = before.as_ref().is_none_or(|before| {
         before
             .metadata
@@ -118,34 +122,31 @@ pub(crate) async fn put(
         labels.insert(RUN_LABEL.into(), at.case.run.to_string());
         labels.insert(SCENARIO_LABEL.into(), at.case.scenario.name.value.clone());
     }
-    if before.is_none() && name.is_some() {
-        at.case
-            .ledger(|ledger| ledger.will_create(resource, reference.clone()));
+    if before.is_none() {
+        at.case.will_create(resource, &reference).await?;
     }
-    let after = if let Some(name) = &name {
-        let mut params = PatchParams::apply(FIELD_MANAGER).force();
-        params.field_validation = Some(ValidationDirective::Strict);
-        let mut answer = api.patch(name, &params, &Patch::Apply(&object)).await;
-        if let Some(account) = answer.as_ref().err().and_then(missing_account) {
-            account_exists(at, namespace.as_deref().unwrap_or_default(), &account).await?;
-            answer = api.patch(name, &params, &Patch::Apply(&object)).await;
-        }
-        answer.map_err(|error| {
+    let mut params = PatchParams::apply(FIELD_MANAGER).force();
+    params.field_validation = Some(ValidationDirective::Strict);
+    let patch = Patch::Apply(&object);
+    let mut answer = api.patch(&reference.name, &params, &patch).await;
+    if let Some(account) = answer.as_ref().err().and_then(missing_account) {
+        account_exists(at, namespace.as_deref().unwrap_or_default(), &account).await?;
+        answer = api.patch(&reference.name, &params, &patch).await;
+    }
+    let after = match answer {
+        Ok(after) => after,
+        Err(error) => {
             if before.is_none() && is_refusal(&error) {
-                at.case.ledger(|ledger| ledger.deleted(&reference));
+                at.case.gone(resource, &reference).await;
             }
-            refused(error)
-        })?
-    } else {
-        let params = PostParams {
-            field_manager: Some(FIELD_MANAGER.into()),
-            ..PostParams::default()
-        };
-        let created = api.create(&params, &object).await.map_err(refused)?;
-        at.case
-            .ledger(|ledger| ledger.will_create(resource, names::reference(&created)));
-        created
+            return Err(refused(error));
+        }
     };
+    if before.is_none()
+        && let Some(uid) = &after.metadata.uid
+    {
+        at.case.created(resource, &reference, uid).await?;
+    }
     let change = match &before {
         None => Change::Created,
         Some(before) if before.metadata.resource_version == after.metadata.resource_version => {

@@ -35,7 +35,7 @@ impl Resource {
     }
 
     /// Whether people call this kind so: `pod`, `Pods`, `po`, `deployment.apps`.
-    fn answers_to(&self, word: &str) -> bool {
+    pub fn answers_to(&self, word: &str) -> bool {
         let word = word.to_ascii_lowercase();
         let (name, group) = word
             .split_once('.')
@@ -106,7 +106,7 @@ impl Catalogue {
     }
 }
 
-async fn discover(client: &Client) -> Result<Vec<Arc<Resource>>, kube::Error> {
+pub(crate) async fn discover(client: &Client) -> Result<Vec<Arc<Resource>>, kube::Error> {
     let aggregated = futures::try_join!(
         client.list_core_api_versions_aggregated(),
         client.list_api_groups_aggregated()

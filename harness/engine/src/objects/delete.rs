@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use kube::api::DeleteParams;
+use kube::{
+    api::{DeleteParams, DynamicObject},
+    core::params::Preconditions,
+};
 use tokio::time::Instant;
 
 use super::{
+    RUN_LABEL,
     catalogue::Resource,
     names::describe_command,
     watch::{Selection, Watch},
 };
 use crate::{
     context::At,
-    error::{Error, is_not_found},
+    error::{Error, is_conflict, is_not_found},
     events::{EventKind, Failure, FailureKind, ObjectRef},
     stop::api_failure,
     until::state,
@@ -25,11 +29,21 @@ pub(crate) enum IfAbsent {
     Ignore,
 }
 
+/// Which object of a name may be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// A step says so: whichever has the name.
+    Anybodys,
+    /// Clearing up: only what this run created, which is this uid where the API told it.
+    Ours { uid: Option<String> },
+}
+
 /// Deletes an object and waits until it is gone, finalizers and all.
 pub(crate) async fn delete(
     at: At<'_, '_>,
     resource: &Arc<Resource>,
     object: &ObjectRef,
+    whose: &Whose,
     if_absent: IfAbsent,
     deadline: Instant,
 ) -> Result<(), Failure> {
@@ -42,21 +56,30 @@ pub(crate) async fn delete(
     let Ok(before) = before else {
         return Err(still_there(object, "its watch did not start", started));
     };
-    let Some(uid) = before
-        .map_err(lost)?
-        .values()
-        .next()
-        .map(|found| found.metadata.uid.clone())
-    else {
+    let Some(found) = before.map_err(lost)?.values().next().cloned() else {
+        at.case.gone(resource, object).await;
         return match if_absent {
             IfAbsent::Ignore => Ok(()),
             IfAbsent::Fail => Err(absent(object)),
         };
     };
-    match api.delete(&object.name, &DeleteParams::default()).await {
+    if !is_meant(at, &found, whose) {
+        // Ours is gone, and somebody else's has its name now.
+        at.case.gone(resource, object).await;
+        return Ok(());
+    }
+    let uid = found.metadata.uid;
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: uid.clone(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&object.name, &params).await {
         Ok(_) => {}
-        // Somebody else was faster, which is as good.
-        Err(error) if is_not_found(&error) => {}
+        // Somebody else was faster, or has put another one there since: as good.
+        Err(error) if is_not_found(&error) || is_conflict(&error) => {}
         Err(error) => {
             return Err(api_failure(&format!("to delete {object}"), error).about(object.clone()));
         }
@@ -81,12 +104,25 @@ pub(crate) async fn delete(
         );
         return Err(still_there(object, &state, started));
     }
-    at.case.ledger(|ledger| ledger.deleted(object));
+    at.case.gone(resource, object).await;
     at.events.send(EventKind::ObjectDeleted {
         object: object.clone(),
         took: started.elapsed(),
     });
     Ok(())
+}
+
+fn is_meant(at: At<'_, '_>, found: &DynamicObject, whose: &Whose) -> bool {
+    let Whose::Ours { uid } = whose else {
+        return true;
+    };
+    let run = found
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(RUN_LABEL));
+    run.map(String::as_str) == Some(at.case.run.as_str())
+        && (uid.is_none() || found.metadata.uid == *uid)
 }
 
 /// The kind a scenario names.

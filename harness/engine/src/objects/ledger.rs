@@ -22,6 +22,8 @@ pub(crate) struct Mark {
 pub(crate) struct Created {
     pub resource: Arc<Resource>,
     pub object: ObjectRef,
+    /// Once the API has answered.
+    pub uid: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +46,19 @@ impl Ledger {
         self.created.push(Created {
             resource: Arc::clone(resource),
             object,
+            uid: None,
         });
+    }
+
+    /// The API has created it, and this is how it differs from every other object of that name.
+    pub fn created(&mut self, object: &ObjectRef, uid: &str) {
+        for created in self
+            .created
+            .iter_mut()
+            .filter(|created| created.object == *object)
+        {
+            created.uid = Some(uid.to_owned());
+        }
     }
 
     /// The API has taken an object.

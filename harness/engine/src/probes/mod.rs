@@ -12,7 +12,7 @@ use kube::{Client, api::Api};
 use tokio::sync::Mutex;
 use trunkline_guest::protocol::{Probe, Response};
 
-use self::session::{Gone, Session};
+use self::{deliver::Channel, session::Gone};
 use crate::site::AgentDelivery;
 
 /// A container that probes start from.
@@ -51,7 +51,7 @@ pub(crate) struct Agents {
 }
 
 /// At most one agent, and a lock for whoever starts it.
-type Slot = Arc<Mutex<Option<Arc<Session>>>>;
+type Slot = Arc<Mutex<Option<Arc<Channel>>>>;
 
 impl Agents {
     pub fn new(client: Client, delivery: AgentDelivery) -> Self {
@@ -99,7 +99,7 @@ impl Agents {
         Err(error(format!("died twice: {}", died.unwrap_or_default())))
     }
 
-    async fn session(&self, place: &Place) -> Result<Arc<Session>, String> {
+    async fn session(&self, place: &Place) -> Result<Arc<Channel>, String> {
         let slot = Arc::clone(self.sessions.lock().await.entry(place.clone()).or_default());
         // Held while the agent starts: others who want the same one wait for it, and only they.
         let mut slot = slot.lock().await;
@@ -107,13 +107,7 @@ impl Agents {
             return Ok(Arc::clone(session));
         }
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &place.namespace);
-        let fresh = deliver::start(
-            &pods,
-            &place.pod,
-            place.container.as_deref(),
-            &self.delivery,
-        )
-        .await?;
+        let fresh = deliver::start(&pods, place, &self.delivery).await?;
         Ok(Arc::clone(slot.insert(Arc::new(fresh))))
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     context::At,
     events::EventKind,
-    objects::delete::{IfAbsent, delete},
+    objects::delete::{IfAbsent, Whose, delete},
 };
 
 /// Deletes every object the case created. What cannot be removed is warned about: it is not the scenario's fault.
@@ -30,7 +30,17 @@ pub(super) async fn remove_created(at: At<'_, '_>, deadline: Instant) {
     let results = join_all(alone.map(|one| async move {
         (
             one,
-            delete(at, &one.resource, &one.object, IfAbsent::Ignore, deadline).await,
+            delete(
+                at,
+                &one.resource,
+                &one.object,
+                &Whose::Ours {
+                    uid: one.uid.clone(),
+                },
+                IfAbsent::Ignore,
+                deadline,
+            )
+            .await,
         )
     }));
     for (one, result) in results.await {

@@ -3,10 +3,10 @@
 mod cleanup;
 mod namespaces;
 mod probe;
-mod requires;
+pub(crate) mod requires;
 mod step;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,10 @@ use crate::{
     context::{At, Context},
     convert,
     events::{
-        CaseId, CaseOutcome, EventKind, EventSender, Failure, FailureKind, StepInfo, StepOutcome,
+        CaseEvents, CaseId, CaseOutcome, EventKind, EventSender, Failure, FailureKind, StepInfo,
+        StepOutcome,
     },
+    journal::Journal,
     plan::{Plan, PlannedStep},
     site::{Site, SiteError},
 };
@@ -30,6 +32,8 @@ pub struct RunOptions {
     pub cleanup: Cleanup,
     /// Restarts of a container after which a crash loop is believed to go on for ever.
     pub crashes: u32,
+    /// Is told of every object before it is created. Not needed where everything vanishes with the site.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 impl Default for RunOptions {
@@ -38,6 +42,7 @@ impl Default for RunOptions {
             cancel: CancellationToken::new(),
             cleanup: Cleanup::Remove,
             crashes: 3,
+            journal: None,
         }
     }
 }
@@ -59,18 +64,13 @@ pub async fn run(
     options: RunOptions,
     events: &EventSender,
 ) -> CaseOutcome {
+    let lacking = requires::missing(&scenario.spec.requires, site.name(), site.capabilities());
+    if let Some(reason) = lacking {
+        return skip(scenario, reason, events);
+    }
     let started = Instant::now();
     let plan = Plan::new(scenario);
-    let case_events = events.case(CaseId(scenario.full_name()));
-    let all = plan.steps.iter().chain(&plan.catch).chain(&plan.finally);
-    case_events.send(EventKind::CaseStarted {
-        scenario: scenario.name.value.clone(),
-        title: scenario.spec.title.value.clone(),
-        at_line: convert::location(&scenario.name.at),
-        parameters: scenario.case.0.iter().cloned().collect(),
-        steps: all.map(info).collect(),
-    });
-    let lacking = requires::missing(&scenario.spec.requires, site.name(), site.capabilities());
+    let case_events = begin(scenario, &plan, events);
     let crashes = i64::from(options.crashes);
     let case = Context::new(
         scenario,
@@ -78,24 +78,70 @@ pub async fn run(
         events.run().clone(),
         case_events.clone(),
         crashes,
+        options.journal.clone(),
     );
     let case = Case {
         plan: &plan,
         context: &case,
         options: &options,
     };
-    let outcome = match lacking {
-        Some(reason) => {
-            case.skip(&plan.steps, &reason);
-            CaseOutcome::Skipped { reason }
-        }
-        None => judge(scenario, case.execute().await),
-    };
+    let outcome = judge(scenario, case.execute().await);
     case_events.send(EventKind::CaseFinished {
         outcome: outcome.clone(),
         took: started.elapsed(),
     });
     outcome
+}
+
+/// Tells of a case that is not run, for instance because a site would lack what it requires: nobody has to start the
+/// site to learn that. See [`missing`](crate::missing).
+pub fn skip(scenario: &Scenario, reason: String, events: &EventSender) -> CaseOutcome {
+    not_run(scenario, CaseOutcome::Skipped { reason }, events)
+}
+
+/// Tells of a case that got no site to run on.
+pub fn broken(scenario: &Scenario, reason: String, events: &EventSender) -> CaseOutcome {
+    not_run(scenario, CaseOutcome::Broken { reason }, events)
+}
+
+fn not_run(scenario: &Scenario, outcome: CaseOutcome, events: &EventSender) -> CaseOutcome {
+    let plan = Plan::new(scenario);
+    let events = begin(scenario, &plan, events);
+    if let CaseOutcome::Skipped { reason } | CaseOutcome::Broken { reason } = &outcome {
+        skip_steps(&events, &plan.steps, reason);
+    }
+    events.send(EventKind::CaseFinished {
+        outcome: outcome.clone(),
+        took: Duration::ZERO,
+    });
+    outcome
+}
+
+/// The first word about a case.
+fn begin(scenario: &Scenario, plan: &Plan<'_>, events: &EventSender) -> CaseEvents {
+    let events = events.case(CaseId(scenario.full_name()));
+    let all = plan.steps.iter().chain(&plan.catch).chain(&plan.finally);
+    events.send(EventKind::CaseStarted {
+        scenario: scenario.name.value.clone(),
+        title: scenario.spec.title.value.clone(),
+        at_line: convert::location(&scenario.name.at),
+        parameters: scenario.case.0.iter().cloned().collect(),
+        steps: all.map(info).collect(),
+    });
+    events
+}
+
+/// Steps that are not run still have an end, so that no report loses them.
+fn skip_steps(events: &CaseEvents, steps: &[PlannedStep<'_>], reason: &str) {
+    for planned in steps {
+        let outcome = StepOutcome::Skipped {
+            reason: reason.to_owned(),
+        };
+        events.step(planned.id).send(EventKind::StepFinished {
+            outcome,
+            took: Duration::ZERO,
+        });
+    }
 }
 
 fn info(planned: &PlannedStep<'_>) -> StepInfo {
@@ -138,8 +184,10 @@ impl Case<'_, '_> {
             biased;
             () = self.options.cancel.cancelled() => Ok(CaseOutcome::Cancelled),
             why = self.context.site.gone() => Err(gone(&why)),
-            result = namespaces::create(at) => result.map(|()| CaseOutcome::Passed),
+            result = self.set_up(at) => result.map(|()| CaseOutcome::Passed),
         };
+        // Before that nothing is ours: `finally` could only touch what is somebody else's.
+        let began = matches!(setup, Ok(CaseOutcome::Passed));
         let mut outcome = match setup {
             Ok(CaseOutcome::Passed) => self.steps(deadline).await,
             Ok(cancelled) => {
@@ -157,9 +205,11 @@ impl Case<'_, '_> {
         if matches!(outcome, CaseOutcome::Failed { .. }) {
             self.afterwards(&self.plan.catch, cleanup).await;
         }
-        let finally = self.afterwards(&self.plan.finally, cleanup).await;
-        if outcome == CaseOutcome::Passed {
-            outcome = finally;
+        if began {
+            let finally = self.afterwards(&self.plan.finally, cleanup).await;
+            if outcome == CaseOutcome::Passed {
+                outcome = finally;
+            }
         }
         if self.options.cleanup == Cleanup::Remove
             && timeout_at(cleanup, cleanup::remove_created(at, cleanup))
@@ -175,6 +225,20 @@ impl Case<'_, '_> {
             });
         }
         outcome
+    }
+
+    /// Everything before the first step. Nothing is created when the site turns the scenario away.
+    async fn set_up(&self, at: At<'_, '_>) -> Result<(), Failure> {
+        let site = &self.context.site;
+        let warnings = site
+            .admit(self.context.scenario)
+            .await
+            .map_err(|why| turned_away(site.name(), &why))?;
+        for message in warnings {
+            let at_line = None;
+            at.events.send(EventKind::Warning { message, at_line });
+        }
+        namespaces::create(at).await
     }
 
     /// The steps of the story, up to the first that does not pass.
@@ -269,12 +333,7 @@ impl Case<'_, '_> {
         outcome
     }
 
-    fn out_of_time(
-        &self,
-        planned: &PlannedStep<'_>,
-        limit: &std::time::Duration,
-        key: &str,
-    ) -> StepOutcome {
+    fn out_of_time(&self, planned: &PlannedStep<'_>, limit: &Duration, key: &str) -> StepOutcome {
         let outcome = overdue(planned, limit, key);
         let events = self.context.events.step(planned.id);
         events.send(EventKind::StepFinished {
@@ -284,19 +343,19 @@ impl Case<'_, '_> {
         outcome
     }
 
-    /// Steps that are not run still have an end, so that no report loses them.
     fn skip(&self, steps: &[PlannedStep<'_>], reason: &str) {
-        for planned in steps {
-            let outcome = StepOutcome::Skipped {
-                reason: reason.to_owned(),
-            };
-            let took = std::time::Duration::ZERO;
-            self.context
-                .events
-                .step(planned.id)
-                .send(EventKind::StepFinished { outcome, took });
-        }
+        skip_steps(&self.context.events, steps, reason);
     }
+}
+
+/// The site says before anything is done that the scenario cannot be run on it.
+fn turned_away(site: &str, why: &SiteError) -> Failure {
+    Failure::new(
+        FailureKind::Environment,
+        format!("nothing was created on {site}"),
+    )
+    .expected("a site on which everything the scenario does is possible")
+    .got(why.to_string())
 }
 
 /// The site ended in the middle of the case.
@@ -307,7 +366,7 @@ fn gone(why: &SiteError) -> Failure {
 }
 
 /// The time for everything is used up during this step.
-fn overdue(planned: &PlannedStep<'_>, limit: &std::time::Duration, key: &str) -> StepOutcome {
+fn overdue(planned: &PlannedStep<'_>, limit: &Duration, key: &str) -> StepOutcome {
     let limit = duration::show(*limit);
     let failure = Failure::new(
         FailureKind::Timeout,

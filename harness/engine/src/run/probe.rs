@@ -21,6 +21,17 @@ use crate::{
     verdict::{Judged, judge, way},
 };
 
+/// What is waited for between two attempts gives no event, or there would be an `until` for it.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// How long to wait before the attempt after this one.
+pub(super) fn rest(attempt: u32) -> Duration {
+    FIRST_REST
+        .saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)))
+        .min(LONGEST_REST)
+}
+
 /// Runs a probe until it passes or its attempts are used up.
 pub(super) async fn run(
     at: At<'_, '_>,
@@ -43,6 +54,7 @@ pub(super) async fn run(
                     reason,
                     failures,
                 });
+                tokio::time::sleep(rest(attempt)).await;
                 attempt += 1;
             }
             result => return result,

@@ -5,7 +5,7 @@ use trunkline_scenario::model::Requires;
 use crate::site::Capabilities;
 
 /// Why the scenario cannot run on this site; `None` when it can.
-pub(super) fn missing(requires: &Requires, site: &str, has: &Capabilities) -> Option<String> {
+pub fn missing(requires: &Requires, site: &str, has: &Capabilities) -> Option<String> {
     let mut lacks = Vec::new();
     if let Some(sdn) = &requires.sdn
         && has.sdn.as_deref() != Some(sdn.as_str())

@@ -1,7 +1,7 @@
 //! One step: its action, then `until`, `let` and the statements of `expect`, as often as it may be tried.
 
 use futures::future::{join_all, try_join_all};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use trunkline_scenario::model::{Action, Apply, Delete, Rejected, Target};
 
 use super::probe;
@@ -13,7 +13,7 @@ use crate::{
     events::{EventKind, Failure, FailureKind, ObjectRef, Phase, StepOutcome},
     objects::{
         apply::{NotApplied, apply},
-        delete::{IfAbsent, delete, kind_of},
+        delete::{IfAbsent, Whose, delete, kind_of},
     },
     plan::{PlannedProbe, PlannedStep},
     stop::Stop,
@@ -45,6 +45,7 @@ pub(super) async fn run(at: At<'_, '_>, planned: &PlannedStep<'_>) -> StepOutcom
                     reason,
                     failures,
                 });
+                sleep(probe::rest(attempt)).await;
                 attempt += 1;
             }
             result => break result,
@@ -129,6 +130,8 @@ async fn once(at: At<'_, '_>, planned: &PlannedStep<'_>) -> Result<Done, Stop> {
         Action::Look => false,
     };
     try_join_all(waiters.into_iter().map(|waiter| waiter.wait(at))).await?;
+    // What was waited for is a change too, whoever made it.
+    let changed = changed || !step.until.is_empty();
     if changed && let Some(convergence) = at.case.site.barrier().await.map_err(Error::from)? {
         at.events.send(EventKind::Converged(convergence));
     }
@@ -303,7 +306,7 @@ async fn delete_all(
     let all = targets
         .iter()
         .map(|(kind, object, place): &(_, ObjectRef, _)| async move {
-            delete(at, kind, object, if_absent, deadline)
+            delete(at, kind, object, &Whose::Anybodys, if_absent, deadline)
                 .await
                 .map_err(|failure| failure.at(Some(place.clone())))
         });

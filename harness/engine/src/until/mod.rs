@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use trunkline_scenario::model::{Condition, Scope, Subject, Until};
 
+pub(crate) use self::subjects::makes_pods;
 use self::{
     condition::{Truth, evaluate},
     subjects::{Seen, Subjects},

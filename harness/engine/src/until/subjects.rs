@@ -235,7 +235,7 @@ fn carries(pod: &DynamicObject, wanted: &serde_json::Map<String, Value>) -> bool
     })
 }
 
-fn makes_pods(kind: &str) -> bool {
+pub(crate) fn makes_pods(kind: &str) -> bool {
     matches!(
         kind,
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job"

@@ -55,6 +55,7 @@ async fn sync(client: &Client, pod: &Pod) {
         .get("test/becomes")
         .map_or("ready", String::as_str);
     if touched || phase == Some("Running") {
+        start_ephemeral(&pods, pod).await;
         return;
     }
     let waiting = |reason: &str, message: &str| {
@@ -82,6 +83,44 @@ async fn sync(client: &Client, pod: &Pod) {
     let patch = json!({"status": status});
     let _ = pods
         .patch_status(&name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
+}
+
+/// Ephemeral containers run at once, unless their image is called `nope`.
+async fn start_ephemeral(pods: &Api<Pod>, pod: &Pod) {
+    let wanted = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ephemeral_containers.as_ref());
+    let told = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.ephemeral_container_statuses.as_ref());
+    let (wanted, told) = (wanted.map_or(0, Vec::len), told.map_or(0, Vec::len));
+    if wanted == told {
+        return;
+    }
+    let statuses: Vec<_> = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.ephemeral_containers.iter().flatten())
+        .map(|container| {
+            let image = container.image.clone().unwrap_or_default();
+            let state = if image == "nope" {
+                json!({"waiting": {"reason": "ErrImagePull", "message": "nope: not found"}})
+            } else {
+                json!({"running": {}})
+            };
+            json!({"name": container.name, "image": image, "imageID": "", "ready": false, "restartCount": 0, "state": state})
+        })
+        .collect();
+    let patch = json!({"status": {"ephemeralContainerStatuses": statuses}});
+    let _ = pods
+        .patch_status(
+            &pod.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
         .await;
 }
 

@@ -1,6 +1,8 @@
 //! A site in this process: the real API server, a stand-in for the kubelet, and containers that are child processes
 //! of the test, so that probes are real and go to servers on the loopback.
 
+#![allow(dead_code, reason = "each test program uses its part of this")]
+
 pub mod agent;
 pub mod kubelet;
 pub mod pods;
@@ -36,6 +38,8 @@ pub struct World {
     pub evidence: Option<Evidence>,
     pub asked: Arc<Mutex<Vec<EvidenceRequest>>>,
     pub barriers: Arc<Mutex<u32>>,
+    /// Why the site turns every scenario away.
+    pub closed: Option<String>,
     /// The directory scenarios are written to; gone with the world.
     folder: Arc<tempfile::TempDir>,
     _kubelet: Arc<tokio_util::task::AbortOnDropHandle<()>>,
@@ -63,6 +67,13 @@ impl Site for World {
 
     fn agent(&self) -> AgentDelivery {
         self.delivery.clone()
+    }
+
+    async fn admit(&self, _: &Scenario) -> Result<Vec<String>, SiteError> {
+        match &self.closed {
+            Some(why) => Err(SiteError::new(why)),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn barrier(&self) -> Result<Option<Convergence>, SiteError> {
@@ -106,6 +117,7 @@ impl World {
             evidence: None,
             asked: Arc::default(),
             barriers: Arc::default(),
+            closed: None,
             folder: Arc::new(tempfile::tempdir().unwrap()),
             _kubelet: Arc::new(kubelet),
         }

@@ -8,6 +8,9 @@ use futures::stream::BoxStream;
 use kubeapi::{AsyncReadWrite, ExecExit, ExecOptions, LogOptions, PodConnector, Status, Streams};
 use tokio::process::Command;
 
+/// The name of pods without a shell.
+pub const BARE: &str = "bare";
+
 /// Runs every command on this machine, the agent in place of [`super::AGENT`].
 pub struct Children {
     agent: PathBuf,
@@ -36,8 +39,16 @@ impl PodConnector for Children {
         let tmp = self.tmp.path().join(pod);
         std::fs::create_dir_all(&tmp).unwrap();
         let inside = |word: &String| word.replace("/tmp", &tmp.display().to_string());
+        let container = opts.container.clone();
+        let beside = container.starts_with("trunkline-agent-");
         let mut words = opts.command.iter().map(inside);
         let program = words.next().unwrap_or_default();
+        // An image with nothing in it but a server, and one that holds the agent.
+        if (pod == BARE && program == "sh" && !beside) || (beside && program != super::AGENT) {
+            return Err(Status::internal(&format!(
+                "exec: \"{program}\": executable file not found in $PATH"
+            )));
+        }
         let program = if program == super::AGENT {
             self.agent.clone()
         } else {

@@ -7,6 +7,7 @@ use crate::registry::builtin::CRDS;
 use crate::registry::{Served, custom};
 use crate::server::core::Core;
 use crate::status::Status;
+use crate::storage::Key;
 
 /// Refuses a definition whose resource is built in.
 pub fn check_names(core: &Core, served: &Served, crd: &Value) -> Result<(), Status> {
@@ -26,6 +27,24 @@ pub fn check_names(core: &Core, served: &Served, crd: &Value) -> Result<(), Stat
             &served.resource.plural,
             object::name(crd),
             "the resource is already served by this server",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses instances of a definition that is on its way out.
+pub fn check_instance(core: &Core, served: &Served, name: &str) -> Result<(), Status> {
+    let resource = &served.resource;
+    if !resource.is_custom() {
+        return Ok(());
+    }
+    let definition = core.store.get(CRDS, &Key::new("", &resource.storage));
+    if definition.is_some_and(|definition| object::is_deleting(&definition.object)) {
+        return Err(Status::forbidden(
+            &resource.group,
+            &resource.plural,
+            name,
+            "create not allowed while custom resource definition is terminating",
         ));
     }
     Ok(())

@@ -3,7 +3,9 @@
 pub mod crd;
 pub mod namespace;
 pub mod pod;
+pub mod priority;
 pub mod service;
+pub mod tokens;
 
 use serde_json::Value;
 
@@ -15,7 +17,7 @@ use crate::status::Status;
 /// Consequences of a creation that clients may rely on at once.
 pub fn after_create(core: &Core, served: &Served, object: &Value) {
     match &*served.resource.storage {
-        NAMESPACES => namespace::furnish(core, object),
+        NAMESPACES if core.settings.controllers => namespace::furnish(core, object),
         CRDS => {
             // The definition was validated before it was stored, so it describes a resource.
             if let Err(status) = crd::serve(core, object) {

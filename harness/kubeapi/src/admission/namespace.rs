@@ -35,10 +35,15 @@ pub fn check(
     }
     let why =
         format!("unable to create new content in namespace {name} because it is being terminated");
+    // What has no name yet is named by what its name will begin with.
+    let called = match object::name(object) {
+        "" => object::meta(object, "generateName"),
+        name => name,
+    };
     Err(Status::forbidden(
         &served.resource.group,
         &served.resource.plural,
-        object::name(object),
+        called,
         &why,
     )
     .with_causes(vec![Cause {

@@ -19,11 +19,11 @@ pub fn admit(core: &Core, served: &Served, pod: &mut Value) -> Result<(), Status
     if &*served.resource.storage != PODS {
         return Ok(());
     }
-    service_account(core, pod)?;
-    let spec = object::child(pod, "spec");
-    object::default(spec, "priority", 0);
-    object::default(spec, "preemptionPolicy", "PreemptLowerPriority");
-    tolerations(spec);
+    if core.settings.controllers {
+        service_account(core, pod)?;
+    }
+    super::priority::resolve(core, pod)?;
+    tolerations(object::child(pod, "spec"));
     Ok(())
 }
 
@@ -39,7 +39,7 @@ fn service_account(core: &Core, pod: &mut Value) -> Result<(), Status> {
     let account = object::text(spec, &["serviceAccountName"]).to_owned();
     spec["serviceAccount"] = account.as_str().into();
     let key = Key::new(&namespace, &account);
-    if core.store.get(SERVICE_ACCOUNTS, &key).is_none() {
+    let Some(entry) = core.store.get(SERVICE_ACCOUNTS, &key) else {
         return Err(Status::forbidden(
             "",
             "pods",
@@ -48,6 +48,9 @@ fn service_account(core: &Core, pod: &mut Value) -> Result<(), Status> {
                 "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
             ),
         ));
+    };
+    if core.settings.mounts_tokens {
+        super::tokens::mount(pod, &entry.object);
     }
     Ok(())
 }

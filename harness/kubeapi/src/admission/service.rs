@@ -97,10 +97,10 @@ fn cluster_address(
     let address = if asked == "None" || (kept && !asked.is_empty()) {
         asked
     } else if asked.is_empty() {
-        free_address(core.service_network, &others.addresses)
+        free_address(core.settings.service_network, &others.addresses)
             .map_err(|why| Status::internal(&format!("failed to allocate a serviceIP: {why}")))?
     } else {
-        check_address(core.service_network, &asked, others)
+        check_address(core.settings.service_network, &asked, others)
             .map_err(|why| refuse(service, "spec.clusterIPs", json!([asked]), &why))?;
         asked
     };

@@ -56,7 +56,10 @@ fn rule(verbs: &[&str], group: &str, resources: &[&str]) -> Value {
 fn role(name: &str, rules: &[Value]) -> Value {
     json!({
         "apiVersion": API, "kind": "ClusterRole", "rules": rules,
-        "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
+        "metadata": {
+            "name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+            "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+        },
     })
 }
 
@@ -64,6 +67,16 @@ fn role(name: &str, rules: &[Value]) -> Value {
 fn aggregating(name: &str) -> Value {
     let label = format!("rbac.authorization.k8s.io/aggregate-to-{name}");
     let mut aggregated = role(name, &[]);
+    // Who may edit may view.
+    let wider = match name {
+        "view" => Some("edit"),
+        "edit" => Some("admin"),
+        _ => None,
+    };
+    if let Some(wider) = wider {
+        let label = format!("rbac.authorization.k8s.io/aggregate-to-{wider}");
+        aggregated["metadata"]["labels"][label] = "true".into();
+    }
     aggregated["aggregationRule"] =
         json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
     aggregated
@@ -85,7 +98,10 @@ fn binding(name: &str, groups: &[&str]) -> Value {
         .collect();
     json!({
         "apiVersion": API, "kind": "ClusterRoleBinding", "subjects": subjects,
-        "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
+        "metadata": {
+            "name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+            "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+        },
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
     })
 }

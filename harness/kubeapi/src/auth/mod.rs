@@ -4,3 +4,4 @@ pub mod bootstrap;
 pub mod impersonate;
 pub mod rbac;
 pub mod review;
+pub mod tokens;

@@ -53,11 +53,25 @@ fn reason(kind: &str, binding: &Value, user: &User) -> String {
         "" => object::name(binding).to_owned(),
         namespace => format!("{}/{namespace}", object::name(binding)),
     };
+    let own = object::namespace(binding);
+    let subjects = object::list(binding, &["subjects"]).iter();
+    let who = subjects
+        .filter(|s| is_subject(s, user, own))
+        .map(|subject| {
+            let (kind, name) = (
+                object::text(subject, &["kind"]),
+                object::text(subject, &["name"]),
+            );
+            match object::text(subject, &["namespace"]) {
+                namespace if kind == "ServiceAccount" => format!("{kind} \"{name}/{namespace}\""),
+                _ => format!("{kind} {name:?}"),
+            }
+        });
     format!(
-        "RBAC: allowed by {kind} {name:?} of {} {:?} to User {:?}",
+        "RBAC: allowed by {kind} {name:?} of {} {:?} to {}",
         object::text(binding, &["roleRef", "kind"]),
         object::text(binding, &["roleRef", "name"]),
-        user.name
+        who.take(1).collect::<String>()
     )
 }
 
@@ -95,19 +109,23 @@ pub fn authorize(core: &Core, user: &User, action: &Action<'_>) -> Result<(), St
 
 /// Whether a binding names the user, one of their groups, or their service account.
 fn binds(binding: &Value, user: &User, namespace: &str) -> bool {
-    object::list(binding, &["subjects"]).iter().any(|subject| {
-        let name = object::text(subject, &["name"]);
-        match object::text(subject, &["kind"]) {
-            "User" => name == user.name,
-            "Group" => user.in_group(name),
-            "ServiceAccount" => {
-                let own = object::text(subject, &["namespace"]);
-                let namespace = if own.is_empty() { namespace } else { own };
-                user.name == format!("system:serviceaccount:{namespace}:{name}")
-            }
-            _ => false,
+    object::list(binding, &["subjects"])
+        .iter()
+        .any(|subject| is_subject(subject, user, namespace))
+}
+
+fn is_subject(subject: &Value, user: &User, namespace: &str) -> bool {
+    let name = object::text(subject, &["name"]);
+    match object::text(subject, &["kind"]) {
+        "User" => name == user.name,
+        "Group" => user.in_group(name),
+        "ServiceAccount" => {
+            let own = object::text(subject, &["namespace"]);
+            let namespace = if own.is_empty() { namespace } else { own };
+            user.name == format!("system:serviceaccount:{namespace}:{name}")
         }
-    })
+        _ => false,
+    }
 }
 
 fn role_allows(core: &Core, binding: &Value, namespace: Option<&str>, action: &Action<'_>) -> bool {

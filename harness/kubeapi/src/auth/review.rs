@@ -4,10 +4,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::rbac::{Action, allowed, rules_of};
+use super::tokens;
 use crate::object;
 use crate::server::core::Core;
 use crate::status::Status;
 use crate::user::User;
+use crate::validation::field;
 
 /// Answers a review: the object with its status.
 pub fn answer(
@@ -17,14 +19,24 @@ pub fn answer(
     mut review: Value,
 ) -> Result<Value, Status> {
     let kind = object::text(&review, &["kind"]).to_owned();
+    if kind.ends_with("AccessReview") {
+        check(&kind, &review, namespace)?;
+    }
     let status = match kind.as_str() {
         "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
         "SelfSubjectAccessReview" => access(core, user, &review, None),
         "SubjectAccessReview" => access(core, &subject(&review), &review, None),
         "LocalSubjectAccessReview" => access(core, &subject(&review), &review, namespace),
         "SelfSubjectRulesReview" => {
-            rules(core, user, object::text(&review, &["spec", "namespace"]))
+            let namespace = object::text(&review, &["spec", "namespace"]).to_owned();
+            if namespace.is_empty() {
+                return Err(Status::bad_request("no namespace on request"));
+            }
+            // The answer does not repeat the question.
+            review["spec"] = json!({});
+            rules(core, user, &namespace)
         }
+        "TokenReview" => token(core, &review)?,
         other => return Err(Status::bad_request(format!("{other} is no review"))),
     };
     if !object::at(&review, &["metadata"]).is_object() {
@@ -37,6 +49,50 @@ pub fn answer(
     Ok(review)
 }
 
+/// A question must be about one thing, and about somebody.
+fn check(kind: &str, review: &Value, namespace: Option<&str>) -> Result<(), Status> {
+    let spec = object::at(review, &["spec"]);
+    let (resource, other) = (
+        object::at(spec, &["resourceAttributes"]),
+        object::at(spec, &["nonResourceAttributes"]),
+    );
+    let mut errors = Vec::new();
+    match (resource.is_object(), other.is_object()) {
+        (true, true) => errors.push(field::invalid(
+            "spec.nonResourceAttributes",
+            other.clone(),
+            "cannot be specified in combination with resourceAttributes",
+        )),
+        (false, false) => errors.push(field::invalid(
+            "spec.resourceAttributes",
+            Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )),
+        _ => {}
+    }
+    let nobody =
+        object::text(spec, &["user"]).is_empty() && object::list(spec, &["groups"]).is_empty();
+    if !kind.starts_with("Self") && nobody {
+        errors.push(field::invalid(
+            "spec.user",
+            "",
+            "at least one of user or group must be specified",
+        ));
+    }
+    let asked = object::text(resource, &["namespace"]);
+    if namespace.is_some_and(|namespace| namespace != asked) {
+        errors.push(field::invalid(
+            "spec.resourceAttributes.namespace",
+            asked,
+            "must match metadata.namespace",
+        ));
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid("authorization.k8s.io", "", "", &errors))
+}
+
 fn user_info(user: &User) -> Value {
     let mut info = json!({"username": user.name, "groups": user.groups});
     if !user.uid.is_empty() {
@@ -46,6 +102,38 @@ fn user_info(user: &User) -> Value {
         info["extra"] = json!(user.extra);
     }
     info
+}
+
+/// Whose token it is.
+fn token(core: &Core, review: &Value) -> Result<Value, Status> {
+    let token = object::text(review, &["spec", "token"]);
+    if token.is_empty() {
+        return Err(Status::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
+    }
+    let wanted: Vec<String> = object::list(review, &["spec", "audiences"])
+        .iter()
+        .filter_map(|audience| audience.as_str().map(str::to_owned))
+        .collect();
+    Ok(match tokens::authenticate(core, token, &wanted) {
+        Ok((user, audiences)) => {
+            json!({"authenticated": true, "user": user_info(&user), "audiences": audiences})
+        }
+        Err(rejected) => json!({"user": {}, "error": rejected.to_string()}),
+    })
+}
+
+/// Notes in a request for a certificate who makes it.
+pub fn sign(request: &mut Value, user: &User) {
+    let info = user_info(user);
+    let spec = object::child(request, "spec");
+    for key in ["username", "uid", "groups", "extra"] {
+        object::remove(spec, &[key]);
+        if let Some(value) = info.get(key) {
+            spec[key] = value.clone();
+        }
+    }
 }
 
 /// The user a SubjectAccessReview asks about.

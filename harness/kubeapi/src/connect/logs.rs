@@ -22,16 +22,26 @@ pub fn options(query: &Query, container: String, pod: &str) -> Result<LogOptions
                 "strconv.ParseInt: parsing {text:?}: invalid syntax"
             ))
         })?;
-        u64::try_from(number).map(Some).map_err(|_| {
-            let error = field::invalid(key, number, "must be greater than or equal to 0");
-            Status::invalid("", "PodLogOptions", pod, &[error])
-        })
+        // A log can be asked for without any line, but not for less than a second or a byte.
+        let (least, why) = if key == "tailLines" {
+            (0, "must be greater than or equal to 0")
+        } else {
+            (1, "must be greater than 0")
+        };
+        u64::try_from(number)
+            .ok()
+            .filter(|number| *number >= least)
+            .map(Some)
+            .ok_or_else(|| {
+                let error = field::invalid(key, number, why);
+                Status::invalid("", "PodLogOptions", pod, &[error])
+            })
     };
     let since_time = query.get("sinceTime").and_then(object::parse_time);
     let since_seconds = number("sinceSeconds")?;
     if since_time.is_some() && since_seconds.is_some() {
         let error = field::forbidden(
-            "",
+            "[]",
             "at most one of `sinceTime` or `sinceSeconds` may be specified",
         );
         return Err(Status::invalid("", "PodLogOptions", pod, &[error]));

@@ -1,7 +1,10 @@
-//! Connections into pods: exec, attach, logs, port-forward.
+//! Connections into pods: exec, attach, logs, port-forward, proxies.
 
 pub mod exec;
 pub mod logs;
 pub mod pod;
 pub mod port_forward;
-pub mod websocket;
+pub mod proxy;
+mod spdy;
+pub mod upgrade;
+mod websocket;

@@ -39,16 +39,14 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
     if main.contains(&annotation) {
         return Ok(annotation.to_owned());
     }
-    let mut message = format!(
+    let all: Vec<&str> = ["initContainers", "containers", "ephemeralContainers"]
+        .iter()
+        .flat_map(|list| names(list))
+        .collect();
+    let message = format!(
         "a container name must be specified for pod {name}, choose one of: [{}]",
-        main.join(" ")
+        all.join(" ")
     );
-    let inits = names("initContainers");
-    if !inits.is_empty() {
-        message.push_str(" or one of the init containers: [");
-        message.push_str(&inits.join(" "));
-        message.push(']');
-    }
     Err(Status::bad_request(message))
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Controllers read the store's feed of changes and write like clients do. They run as tasks that end with the server.
 
+pub mod addresses;
+pub mod api_services;
 pub mod definitions;
 pub mod furnishing;
 pub mod garbage;
@@ -39,10 +41,14 @@ impl Controllers {
     /// One task for all: they see every change in the same order.
     pub async fn run(mut self, core: Arc<Core>) {
         while let Some(change) = self.changes.recv().await {
-            furnishing::changed(&core, &change);
-            self.garbage.changed(&core, &change);
-            namespaces::changed(&core, &change);
+            if core.settings.controllers {
+                furnishing::changed(&core, &change);
+                self.garbage.changed(&core, &change);
+                namespaces::changed(&core, &change);
+            }
             definitions::changed(&core, &change);
+            api_services::changed(&core, &change);
+            addresses::changed(&core, &change);
         }
     }
 }

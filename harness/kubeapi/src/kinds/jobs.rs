@@ -127,6 +127,12 @@ impl Strategy for CronJob {
         let mut errors = Vec::new();
         if object::text(object, &["spec", "schedule"]).is_empty() {
             errors.push(field::required("spec.schedule", ""));
+        } else if object::text(object, &["spec", "schedule"]).contains("TZ") {
+            errors.push(field::invalid(
+                "spec.schedule",
+                object::text(object, &["spec", "schedule"]),
+                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+            ));
         }
         errors.extend(restart_policy(
             object,

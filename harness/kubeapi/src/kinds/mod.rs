@@ -1,8 +1,12 @@
 //! What is special about each built-in kind: defaults, what a client may set, what is refused.
 
+pub mod autoscaling;
+pub mod cluster;
 pub mod config;
+pub mod crd_rules;
 pub mod crds;
 pub mod events;
+pub mod extensions;
 pub mod jobs;
 pub mod namespaces;
 pub mod nodes;
@@ -10,6 +14,7 @@ pub mod pod_spec;
 pub mod pods;
 pub mod policies;
 pub mod services;
+pub mod simple;
 pub mod volumes;
 pub mod workloads;
 
@@ -40,6 +45,11 @@ pub trait Strategy: Send + Sync {
     /// Checks beyond the schema.
     fn validate(&self, _object: &Value) -> Vec<FieldError> {
         Vec::new()
+    }
+
+    /// Whether [`Strategy::validate`] says which fields are required, so that the schema need not.
+    fn says_what_is_required(&self) -> bool {
+        false
     }
 
     /// Checks of a change, beyond [`Strategy::validate`] of the new state.

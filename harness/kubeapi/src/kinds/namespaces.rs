@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Strategy, restore};
 use crate::object;
+use crate::schema::FieldError;
+use crate::validation::metadata::unknown_finalizer;
 
 /// Finalizer in `spec.finalizers` that the namespace controller removes when the namespace is empty.
 pub const FINALIZER: &str = "kubernetes";
@@ -30,6 +32,14 @@ impl Strategy for Namespace {
             object::set(object, &["metadata", "labels", NAME_LABEL], name);
         }
         object::default(object::child(object, "status"), "phase", "Active");
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        object::list(object, &["spec", "finalizers"])
+            .iter()
+            .filter_map(Value::as_str)
+            .filter_map(|name| unknown_finalizer(name, "spec.finalizers"))
+            .collect()
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {

@@ -21,7 +21,17 @@ impl Strategy for Node {
         {
             status["allocatable"] = status["capacity"].clone();
         }
-        object::child(object, "spec");
+        // The old field and the new one say the same.
+        let spec = object::child(object, "spec");
+        let (one, all) = (
+            object::text(spec, &["podCIDR"]).to_owned(),
+            object::list(spec, &["podCIDRs"]).to_vec(),
+        );
+        match all.first() {
+            None if !one.is_empty() => spec["podCIDRs"] = vec![one].into(),
+            Some(first) if one.is_empty() => spec["podCIDR"] = first.clone(),
+            _ => {}
+        }
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {

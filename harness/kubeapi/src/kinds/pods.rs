@@ -78,6 +78,35 @@ impl Strategy for Pod {
     }
 }
 
+/// Ephemeral containers can be added, and that is all.
+pub fn ephemeral_change(new: &Value, old: &Value) -> Vec<FieldError> {
+    let path = "spec.ephemeralContainers";
+    let list = |pod| object::list(pod, &["spec", "ephemeralContainers"]);
+    list(old)
+        .iter()
+        .filter_map(|before| {
+            let name = object::text(before, &["name"]);
+            let after = list(new)
+                .iter()
+                .find(|c| object::text(c, &["name"]) == name);
+            let what = match after {
+                None => "removed",
+                Some(after) if after != before => "changed\n",
+                Some(_) => return None,
+            };
+            let why = format!("existing ephemeral containers {name:?} may not be {what}");
+            Some(field::forbidden(path, &why))
+        })
+        .collect()
+}
+
+/// Resizing must leave a pod in its class.
+pub fn resize(new: &Value) -> Option<FieldError> {
+    let class = object::text(new, &["status", "qosClass"]);
+    let why = "Pod QOS Class may not change as a result of resizing";
+    (!class.is_empty() && class != qos_class(new)).then(|| field::invalid("spec", class, why))
+}
+
 fn requests_from_limits(container: &mut Value) {
     let Some(limits) = object::map(container, &["resources", "limits"]).cloned() else {
         return;

@@ -67,17 +67,12 @@ fn peer_errors(peer: &Value, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if has("ipBlock") {
         let cidr = object::text(peer, &["ipBlock", "cidr"]);
-        let fine = cidr.split_once('/').is_some_and(|(address, prefix)| {
-            let longest = match address.parse() {
-                Ok(IpAddr::V4(_)) => 32,
-                Ok(IpAddr::V6(_)) => 128,
-                Err(_) => return false,
-            };
-            prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest)
-        });
-        if !fine {
+        let path = format!("{path}.ipBlock.cidr");
+        if cidr.is_empty() {
+            errors.push(field::required(&path, ""));
+        } else if !is_cidr(cidr) {
             errors.push(field::invalid(
-                &format!("{path}.ipBlock.cidr"),
+                &path,
                 cidr,
                 "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
             ));
@@ -90,6 +85,77 @@ fn peer_errors(peer: &Value, path: &str) -> Vec<FieldError> {
         ));
     } else if !selects && !has("ipBlock") {
         errors.push(field::required(path, "must specify a peer"));
+    }
+    errors
+}
+
+/// A network. Zeros in front of a number are an old habit that is still accepted.
+fn is_cidr(cidr: &str) -> bool {
+    let Some((address, prefix)) = cidr.split_once('/') else {
+        return false;
+    };
+    let plain: Vec<&str> = address
+        .split('.')
+        .map(|part| match part.trim_start_matches('0') {
+            "" if !part.is_empty() => "0",
+            rest => rest,
+        })
+        .collect();
+    let longest = match plain.join(".").parse().or_else(|_| address.parse()) {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest)
+}
+
+/// Roles, of a namespace or of the cluster.
+#[derive(Debug)]
+pub struct Role;
+
+impl Strategy for Role {
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let rules = object::list(object, &["rules"]).iter().enumerate();
+        rules
+            .flat_map(|(at, rule)| {
+                let cluster = object::namespace(object).is_empty();
+                rule_errors(rule, &format!("rules[{at}]"), cluster)
+            })
+            .collect()
+    }
+
+    fn says_what_is_required(&self) -> bool {
+        true
+    }
+}
+
+fn rule_errors(rule: &Value, path: &str, cluster: bool) -> Vec<FieldError> {
+    let has = |key: &str| !object::list(rule, &[key]).is_empty();
+    let mut errors = Vec::new();
+    if !has("verbs") {
+        let why = "verbs must contain at least one value";
+        errors.push(field::required(&format!("{path}.verbs"), why));
+    }
+    if has("nonResourceURLs") {
+        let why = if !cluster {
+            "namespaced rules cannot apply to non-resource URLs"
+        } else if has("apiGroups") || has("resources") || has("resourceNames") {
+            "rules cannot apply to both regular resources and non-resource URLs"
+        } else {
+            return errors;
+        };
+        errors.push(field::invalid(
+            &format!("{path}.nonResourceURLs"),
+            object::at(rule, &["nonResourceURLs"]).clone(),
+            why,
+        ));
+        return errors;
+    }
+    for (key, what) in [("apiGroups", "api group"), ("resources", "resource")] {
+        if !has(key) {
+            let why = format!("resource rules must supply at least one {what}");
+            errors.push(field::required(&format!("{path}.{key}"), &why));
+        }
     }
     errors
 }
@@ -113,6 +179,32 @@ impl Strategy for RoleBinding {
                 object::default(subject, "apiGroup", GROUP);
             }
         }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let kinds: &[&str] = if object::namespace(object).is_empty() {
+            &["ClusterRole"]
+        } else {
+            &["Role", "ClusterRole"]
+        };
+        let mut errors = Vec::new();
+        let kind = object::text(object, &["roleRef", "kind"]);
+        if !kinds.contains(&kind) {
+            errors.push(field::not_supported("roleRef.kind", kind, kinds));
+        }
+        if object::text(object, &["roleRef", "name"]).is_empty() {
+            errors.push(field::required("roleRef.name", ""));
+        }
+        let subjects = object::list(object, &["subjects"]).iter().enumerate();
+        errors.extend(subjects.filter_map(|(at, subject)| {
+            let named = !object::text(subject, &["name"]).is_empty();
+            (!named).then(|| field::required(&format!("subjects[{at}].name"), ""))
+        }));
+        errors
+    }
+
+    fn says_what_is_required(&self) -> bool {
+        true
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {

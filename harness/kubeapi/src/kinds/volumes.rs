@@ -1,5 +1,6 @@
 //! PersistentVolumes, their claims and storage classes.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Strategy, fixed};
@@ -18,6 +19,20 @@ impl Strategy for Claim {
     fn default(&self, object: &mut Value) {
         object::default(object::child(object, "spec"), "volumeMode", "Filesystem");
         object::default(object::child(object, "status"), "phase", "Pending");
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        if object::list(object, &["spec", "accessModes"]).is_empty() {
+            errors.push(field::required(
+                "spec.accessModes",
+                "at least 1 access mode is required",
+            ));
+        }
+        if object::at(object, &["spec", "resources", "requests", "storage"]).is_null() {
+            errors.push(field::required("spec.resources[storage]", ""));
+        }
+        errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
@@ -55,7 +70,8 @@ pub struct Volume;
 
 impl Strategy for Volume {
     fn prepare_create(&self, object: &mut Value) {
-        object["status"] = json!({"phase": "Pending"});
+        let now = object::time(Timestamp::now());
+        object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": now});
     }
 
     fn default(&self, object: &mut Value) {

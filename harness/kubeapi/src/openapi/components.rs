@@ -11,7 +11,7 @@ use crate::schema::builtin::{OBJECT_META, TYPES, kinds};
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// What only this server needs to know of a schema.
-const INTERNAL: [&str; 3] = ["$ref", "x-omit-zero", "x-write-null"];
+const INTERNAL: [&str; 4] = ["$ref", "x-omit-zero", "x-struct", "x-write-null"];
 
 static NAMES: LazyLock<HashMap<Gvk, &'static str>> = LazyLock::new(|| {
     TYPES
@@ -70,6 +70,9 @@ impl Components {
                         (name.clone(), value)
                     })
                     .collect();
+                if fields.contains_key("x-struct") {
+                    out.insert("default".to_owned(), json!({}));
+                }
                 if let Some(name) = fields.get("$ref").and_then(Value::as_str) {
                     let reference = self.reference(name);
                     if out.is_empty() {
@@ -88,7 +91,14 @@ impl Components {
             .as_object()
             .into_iter()
             .flatten()
-            .map(|(name, schema)| (name.clone(), self.resolved(schema)))
+            .map(|(name, schema)| {
+                let mut resolved = self.resolved(schema);
+                // A description stands beside every property, so its reference is wrapped even where nothing else does.
+                if resolved.get("$ref").is_some() {
+                    resolved = json!({"allOf": [resolved]});
+                }
+                (name.clone(), resolved)
+            })
             .collect::<Map<_, _>>()
             .into()
     }

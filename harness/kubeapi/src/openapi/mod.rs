@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 
 mod components;
+mod operations;
 mod paths;
 
 /// Where the shape of a resource comes from.
@@ -27,6 +28,8 @@ pub struct Resource {
     pub verbs: Vec<String>,
     pub subresources: Vec<Subresource>,
     pub shape: Shape,
+    /// Whether deletion answers with the object.
+    pub returns_deleted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -44,13 +47,23 @@ pub struct Subresource {
 pub fn document(group: &str, version: &str, resources: &[Resource]) -> Value {
     let mut components = components::Components::default();
     let mut all = Map::new();
+    let custom = resources
+        .iter()
+        .all(|resource| matches!(resource.shape, Shape::Custom(_)));
+    if !custom {
+        paths::root(&mut all, &mut components, group, version);
+    }
     for resource in resources {
         paths::add(&mut all, &mut components, group, version, resource);
     }
     all.sort_keys();
     json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "unversioned"},
+        "info": if custom {
+            json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"})
+        } else {
+            json!({"title": "Kubernetes", "version": "1.34"})
+        },
         "paths": all,
         "components": {
             "schemas": components.finish(),

@@ -67,7 +67,7 @@ fn step(doc: &mut Value, operation: &Value) -> Result<(), String> {
             })?;
             let value = match parent {
                 Value::Array(items) => {
-                    let index = index(&key)?;
+                    let index = index(&key, items.len())?;
                     items.get(index).cloned().ok_or_else(|| {
                         format!("error in copy for from: '{from}': {}", bad_index(index))
                     })?
@@ -126,7 +126,7 @@ fn add(doc: &mut Value, path: &str, value: Value, kind: &str) -> Result<(), Stri
         }
         Value::Array(items) if key == "-" => items.push(value),
         Value::Array(items) => {
-            let index = index(&key).map_err(within)?;
+            let index = index(&key, items.len() + 1).map_err(within)?;
             if index > items.len() {
                 return Err(within(bad_index(index)));
             }
@@ -147,7 +147,7 @@ fn remove(doc: &mut Value, path: &str, kind: &str) -> Result<Value, String> {
             ))
         }),
         Value::Array(items) => {
-            let index = index(&key).map_err(within)?;
+            let index = index(&key, items.len()).map_err(within)?;
             if index >= items.len() {
                 return Err(within(bad_index(index)));
             }
@@ -170,7 +170,7 @@ fn replace(doc: &mut Value, path: &str, value: Value) -> Result<(), String> {
             return Ok(());
         }
         Value::Array(items) => {
-            if let Some(place) = index(&key).ok().and_then(|i| items.get_mut(i)) {
+            if let Some(place) = index(&key, items.len()).ok().and_then(|i| items.get_mut(i)) {
                 *place = value;
                 return Ok(());
             }
@@ -194,7 +194,7 @@ fn test(doc: &mut Value, path: &str, wanted: &Value) -> Result<(), String> {
         Value::Object(map) => map.get(&key),
         Value::Array(items) => {
             let within = |text: String| format!("error in test for path: '{path}': {text}");
-            let index = index(&key).map_err(within)?;
+            let index = index(&key, items.len()).map_err(within)?;
             Some(items.get(index).ok_or_else(|| within(bad_index(index)))?)
         }
         _ => None,
@@ -207,10 +207,15 @@ fn test(doc: &mut Value, path: &str, wanted: &Value) -> Result<(), String> {
     }
 }
 
-fn index(key: &str) -> Result<usize, String> {
-    key.parse().map_err(|_| {
+/// The place in a list of this length; counted from its end when it is negative.
+fn index(key: &str, length: usize) -> Result<usize, String> {
+    let index: i64 = key.parse().map_err(|_| {
         format!("value was not a proper array index: '{key}': strconv.Atoi: parsing \"{key}\": invalid syntax")
-    })
+    })?;
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    let from_start = if index < 0 { index + length } else { index };
+    usize::try_from(from_start)
+        .map_err(|_| format!("Unable to access invalid index: {index}: invalid index referenced"))
 }
 
 fn bad_index(index: usize) -> String {

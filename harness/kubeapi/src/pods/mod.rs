@@ -79,6 +79,12 @@ pub struct LogOptions {
 /// Reaches into running pods. The server has checked that the pod and the container exist.
 #[async_trait]
 pub trait PodConnector: Send + Sync {
+    /// Whether exec and attach can begin. Asked where the client can still be answered with a plain response; the error
+    /// is what the pod's node would say.
+    async fn ready(&self, _namespace: &str, _pod: &str, _container: &str) -> Result<(), Status> {
+        Ok(())
+    }
+
     /// Runs a command; returns when it has ended. Dropping the future kills the command.
     async fn exec(
         &self,

@@ -117,3 +117,22 @@ pub fn of_kind(api_version: &str, kind: &str) -> Option<&'static [Field]> {
         .or_else(|| MESSAGES.get(&format!("meta.v1.{kind}")))
         .map(Vec::as_slice)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A type that the data file refers to and does not have would make every object with it unreadable.
+    #[test]
+    fn every_message_is_there() {
+        let missing: Vec<&String> = MESSAGES
+            .values()
+            .flatten()
+            .filter_map(|field| match &field.kind {
+                Kind::Message(name) if !MESSAGES.contains_key(name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(missing, Vec::<&String>::new());
+    }
+}

@@ -23,7 +23,11 @@ const MAGIC: &[u8] = b"k8s\0";
 /// The object in a protobuf body, as its JSON encoding would have it.
 pub fn parse(body: &[u8]) -> Result<Value, Status> {
     let broken = || Status::bad_request("the body is not a valid protobuf encoding of an object");
-    let envelope = body.strip_prefix(MAGIC).ok_or_else(broken)?;
+    let envelope = body.strip_prefix(MAGIC).ok_or_else(|| {
+        Status::bad_request(
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]",
+        )
+    })?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
     for (number, wire) in Fields(envelope) {
         match (number, wire) {

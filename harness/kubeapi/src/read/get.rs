@@ -4,6 +4,8 @@ use http::Response;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::list::too_large;
+use super::metadata;
 use crate::body::Body;
 use crate::convert;
 use crate::registry::Served;
@@ -14,15 +16,23 @@ use crate::status::Status;
 use crate::storage::Entry;
 use crate::table;
 
-/// `GET` of one object.
+/// `GET` of one object, not older than a version.
 pub fn get(
     core: &Core,
     served: &Served,
     namespace: Option<&str>,
     name: &str,
+    version: Option<u64>,
     accept: Accept,
     include: Include,
 ) -> Result<Response<Body>, Status> {
+    metadata::check(accept, served, false)?;
+    if let Some(asked) = version {
+        let now = core.store.revision();
+        if asked > now {
+            return Err(too_large(asked, now));
+        }
+    }
     let entry = core.entry(served, namespace, name)?;
     Ok(entry_answer(served, 200, &entry, accept, include))
 }
@@ -51,8 +61,8 @@ pub fn answer(
     include: Include,
 ) -> Response<Body> {
     let value = match accept.form {
-        Form::Whole | Form::Discovery(_) => return respond::value(code, object, accept.yaml),
-        Form::Metadata => super::metadata::of(object),
+        Form::Whole | Form::Discovery => return respond::value(code, object, accept.yaml),
+        Form::Metadata(partial) => metadata::in_version(object, partial.version),
         Form::Table(version) => {
             table::of_object(served, object, version, include, Timestamp::now())
         }

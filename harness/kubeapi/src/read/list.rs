@@ -11,6 +11,7 @@ use super::token::Token;
 use super::{check_fields, metadata, scope};
 use crate::body::Body;
 use crate::convert;
+use crate::object;
 use crate::registry::Served;
 use crate::request::options::VersionMatch;
 use crate::request::{Accept, Form, Include, ListOptions};
@@ -65,7 +66,9 @@ pub fn page(
         .filter(|entry| {
             selects_all || options.matches(&convert::from_stored(served, &entry.object))
         });
-    let limit = options.limit.unwrap_or(usize::MAX);
+    // What may be of any age comes whole.
+    let limited = options.resource_version != Some(0) || options.version_match.is_some();
+    let limit = options.limit.filter(|_| limited).unwrap_or(usize::MAX);
     for entry in candidates.by_ref() {
         entries.push(entry);
         if entries.len() == limit {
@@ -97,6 +100,11 @@ fn snapshot(
 ) -> Result<(Snapshot, Option<Key>), Status> {
     let storage = &served.resource.storage;
     if let Some(text) = &options.continue_token {
+        if options.resource_version.is_some_and(|version| version != 0) {
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
         let token = Token::decode(text)?;
         let snapshot = core
             .store
@@ -110,7 +118,12 @@ fn snapshot(
         return Ok((snapshot, Some(token.after)));
     }
     let now = core.store.revision();
-    match (options.resource_version, options.version_match) {
+    // The oldest meaning of a version: with a limit it is exactly that one.
+    let exactly = options.version_match.or_else(|| {
+        let version = options.resource_version.is_some_and(|version| version != 0);
+        (version && options.limit.is_some()).then_some(VersionMatch::Exact)
+    });
+    match (options.resource_version, exactly) {
         (Some(asked), _) if asked > now => Err(too_large(asked, now)),
         (Some(asked), Some(VersionMatch::Exact)) => core
             .store
@@ -145,6 +158,7 @@ pub fn list(
     accept: Accept,
     include: Include,
 ) -> Result<Response<Body>, Status> {
+    metadata::check(accept, served, true)?;
     let page = page(core, served, namespace, options)?;
     Ok(answer(served, &page, accept, include))
 }
@@ -157,14 +171,15 @@ pub fn answer(served: &Served, page: &Page, accept: Accept, include: Include) ->
             .map(|entry| convert::from_stored(served, &entry.object))
     };
     let value = match accept.form {
-        Form::Whole | Form::Discovery(_) if !accept.yaml => return whole(served, page),
-        Form::Whole | Form::Discovery(_) => json!({
+        Form::Whole | Form::Discovery if !accept.yaml => return whole(served, page),
+        Form::Whole | Form::Discovery => json!({
             "kind": served.resource.list_kind, "apiVersion": served.api_version(), "metadata": page.metadata(),
-            "items": shown().map(std::borrow::Cow::into_owned).collect::<Vec<_>>(),
+            "items": shown().map(|object| item(served, object.into_owned())).collect::<Vec<_>>(),
         }),
-        Form::Metadata => {
-            let items: Vec<Value> = shown().map(|object| metadata::of(&object)).collect();
-            metadata::list(&page.metadata(), &items)
+        Form::Metadata(partial) => {
+            let one = |object: &Value| metadata::in_version(object, partial.version);
+            let items: Vec<Value> = shown().map(|object| one(&object)).collect();
+            metadata::list(&page.metadata(), &items, partial.version)
         }
         Form::Table(version) => {
             let objects: Vec<_> = shown().collect();
@@ -182,12 +197,32 @@ pub fn answer(served: &Served, page: &Page, accept: Accept, include: Include) ->
     respond::value(200, &value, accept.yaml)
 }
 
+/// An object within a list: the kind of built-in ones is said once, by the list.
+fn item(served: &Served, mut object: Value) -> Value {
+    if !served.resource.is_custom() {
+        object::remove(&mut object, &["kind"]);
+        object::remove(&mut object, &["apiVersion"]);
+    }
+    object
+}
+
 /// The list itself, glued together from serialised objects.
 fn whole(served: &Served, page: &Page) -> Response<Body> {
+    let mut metadata = page.metadata();
+    // Lists of custom resources say so when there is no more.
+    if served.resource.is_custom() {
+        object::default(&mut metadata, "continue", "");
+    }
     let head = json!({
-        "kind": served.resource.list_kind, "apiVersion": served.api_version(), "metadata": page.metadata(),
+        "kind": served.resource.list_kind, "apiVersion": served.api_version(), "metadata": metadata,
     })
     .to_string();
+    // What serialised objects begin with as clients commonly write them.
+    let kind = format!(
+        "{{\"apiVersion\":\"{}\",\"kind\":\"{}\",",
+        served.api_version(),
+        served.resource.kind
+    );
     let size: usize = page
         .entries
         .iter()
@@ -200,14 +235,16 @@ fn whole(served: &Served, page: &Page) -> Response<Body> {
         if index > 0 {
             body.put_u8(b',');
         }
-        if served.is_storage_version() {
+        if served.resource.is_custom() && served.is_storage_version() {
             body.put_slice(entry.json());
+        } else if served.is_storage_version()
+            && let Some(rest) = entry.json().strip_prefix(kind.as_bytes())
+        {
+            body.put_u8(b'{');
+            body.put_slice(rest);
         } else {
-            body.put_slice(
-                convert::from_stored(served, &entry.object)
-                    .to_string()
-                    .as_bytes(),
-            );
+            let shown = convert::from_stored(served, &entry.object).into_owned();
+            body.put_slice(item(served, shown).to_string().as_bytes());
         }
     }
     body.put_slice(b"]}\n");

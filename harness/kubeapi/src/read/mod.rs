@@ -16,9 +16,15 @@ pub fn check_fields(served: &Served, options: &ListOptions) -> Result<(), Status
         let known = matches!(field, "metadata.name" | "metadata.namespace")
             || served.version().selectable.iter().any(|s| s == field);
         if !known {
-            return Err(Status::bad_request(format!(
-                "field label not supported: {field}"
-            )));
+            // Kinds without fields of their own are answered by what is common to all.
+            let own = served.resource.is_custom() || !served.version().selectable.is_empty();
+            return Err(Status::bad_request(if own {
+                format!("field label not supported: {field}")
+            } else {
+                format!(
+                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )
+            }));
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::go_json;
 use crate::object;
 use crate::status::Status;
 use crate::storage::Key;
@@ -23,14 +24,20 @@ impl Token {
     }
 
     pub fn decode(text: &str) -> Result<Self, Status> {
-        Self::try_decode(text)
-            .ok_or_else(|| Status::bad_request("invalid continue token: continue key is not valid"))
+        let refuse = |why: String| {
+            Status::bad_request(format!(
+                "invalid continue token: continue key is not valid{why}"
+            ))
+        };
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|e| refuse(format!(": {e}")))?;
+        let token = go_json::parse(&bytes).map_err(|e| refuse(format!(": {e}")))?;
+        Self::of(&token).ok_or_else(|| refuse(String::new()))
     }
 
-    fn try_decode(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let token: Value = serde_json::from_slice(&bytes).ok()?;
-        let (namespace, name) = object::text(&token, &["start"])
+    fn of(token: &Value) -> Option<Self> {
+        let (namespace, name) = object::text(token, &["start"])
             .trim_end_matches('\u{0}')
             .split_once('/')?;
         Some(Self {

@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use super::{check_fields, metadata, scope};
 use crate::body::Body;
 use crate::convert;
+use crate::object;
 use crate::registry::Served;
+use crate::request::accept::STREAMED;
 use crate::request::{Accept, Form, Include, ListOptions};
 use crate::server::core::Core;
 use crate::server::respond;
@@ -39,6 +41,9 @@ pub fn watch(
     include: Include,
 ) -> Result<Response<Body>, Status> {
     check_fields(served, &options)?;
+    if accept.yaml {
+        return Err(Status::not_acceptable(STREAMED));
+    }
     let mut watcher = Watcher {
         core: core.clone(),
         served: served.clone(),
@@ -174,11 +179,11 @@ impl Watcher {
 
     /// A change as this watch sees it: an object may come into or go out of what is selected.
     fn queue_change(&mut self, change: &Change) {
-        let object = &change.entry.object;
+        let changed = &change.entry.object;
         if self
             .namespace
             .as_deref()
-            .is_some_and(|namespace| namespace != crate::object::namespace(object))
+            .is_some_and(|namespace| namespace != object::namespace(changed))
         {
             return;
         }
@@ -193,25 +198,41 @@ impl Watcher {
         match (before, after) {
             (false, true) => self.queue("ADDED", &change.entry),
             (true, true) => self.queue("MODIFIED", &change.entry),
-            (true, false) => self.queue("DELETED", &change.entry),
+            // What is no longer selected is shown as it was when it was.
+            (true, false) => match &change.previous {
+                Some(previous) if change.kind != ChangeKind::Deleted => {
+                    let mut last = previous.object.clone();
+                    object::set(
+                        &mut last,
+                        &["metadata", "resourceVersion"],
+                        object::resource_version(&change.entry.object),
+                    );
+                    self.queue_object("DELETED", &last);
+                }
+                _ => self.queue("DELETED", &change.entry),
+            },
             (false, false) => {}
         }
     }
 
     fn queue(&mut self, kind: &str, entry: &Entry) {
-        let whole = matches!(self.accept.form, Form::Whole | Form::Discovery(_));
-        let line = if whole && self.served.is_storage_version() {
-            line(kind, entry.json())
+        let whole = matches!(self.accept.form, Form::Whole | Form::Discovery);
+        if whole && self.served.is_storage_version() {
+            self.pending.push_back(line(kind, entry.json()));
         } else {
-            let shown = convert::from_stored(&self.served, &entry.object);
-            let value = match self.accept.form {
-                Form::Whole | Form::Discovery(_) => shown.into_owned(),
-                Form::Metadata => metadata::of(&shown),
-                Form::Table(version) => self.table(&shown, version),
-            };
-            line(kind, value.to_string().as_bytes())
+            self.queue_object(kind, &entry.object);
+        }
+    }
+
+    fn queue_object(&mut self, kind: &str, object: &Value) {
+        let shown = convert::from_stored(&self.served, object);
+        let value = match self.accept.form {
+            Form::Whole | Form::Discovery => shown.into_owned(),
+            Form::Metadata(partial) => metadata::in_version(&shown, partial.version),
+            Form::Table(version) => self.table(&shown, version),
         };
-        self.pending.push_back(line);
+        self.pending
+            .push_back(line(kind, value.to_string().as_bytes()));
     }
 
     /// One row; only the first event of a watch has the columns.
@@ -233,20 +254,15 @@ impl Watcher {
         self.bookmark = Instant::now() + BOOKMARK_INTERVAL;
         let mut object = json!({
             "kind": self.served.resource.kind, "apiVersion": self.served.api_version(),
-            "metadata": {"resourceVersion": self.revision.to_string(), "creationTimestamp": null},
+            "metadata": {"resourceVersion": self.revision.to_string()},
         });
         if initial_events_end {
             object["metadata"]["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
         let object = match self.accept.form {
-            Form::Whole | Form::Discovery(_) => object,
-            Form::Metadata => metadata::of(&object),
-            Form::Table(version) => {
-                let mut table = table::empty(version);
-                table["metadata"]["resourceVersion"] = self.revision.to_string().into();
-                table["rows"] = json!([{"cells": [], "object": metadata::of(&object)}]);
-                table
-            }
+            Form::Whole | Form::Discovery => object,
+            Form::Metadata(partial) => metadata::in_version(&object, partial.version),
+            Form::Table(version) => self.table(&object, version),
         };
         self.pending
             .push_back(line("BOOKMARK", object.to_string().as_bytes()));

@@ -65,6 +65,12 @@ pub fn resource(crd: &Value) -> Result<Resource, Vec<FieldError>> {
         return Err(errors);
     }
     versions.sort_by(|a, b| compare_versions(&b.name, &a.name));
+    recommend(
+        &mut versions,
+        object::list(spec, &["versions"]),
+        &group,
+        &kind,
+    );
     let or = |value: String, default: String| if value.is_empty() { default } else { value };
     Ok(Resource {
         singular: or(text(&["names", "singular"]), kind.to_lowercase()),
@@ -76,12 +82,32 @@ pub fn resource(crd: &Value) -> Result<Resource, Vec<FieldError>> {
         verbs: ALL_VERBS,
         versions,
         storage: format!("{plural}.{group}").into(),
+        hashed_api_version: stored.clone(),
         stored_api_version: stored,
         behaviour: Behaviour::Custom,
         group,
         plural,
         kind,
     })
+}
+
+/// Deprecated versions without a warning of their own recommend the first that is not.
+fn recommend(versions: &mut [Version], said: &[Value], group: &str, kind: &str) {
+    let fresh = versions
+        .iter()
+        .find(|version| version.deprecation.is_none());
+    let Some(fresh) = fresh.map(|version| api_version(group, &version.name)) else {
+        return;
+    };
+    for version in versions {
+        let own = said.iter().any(|v| {
+            object::text(v, &["name"]) == version.name
+                && !object::text(v, &["deprecationWarning"]).is_empty()
+        });
+        if let Some(warning) = version.deprecation.as_mut().filter(|_| !own) {
+            *warning = format!("{warning}; use {fresh} {kind}");
+        }
+    }
 }
 
 fn one_version(version: &Value, group: &str, kind: &str) -> Result<Version, Vec<FieldError>> {

@@ -49,6 +49,8 @@ pub struct Resource {
     pub storage: Arc<str>,
     /// The `apiVersion` objects are stored with.
     pub stored_api_version: String,
+    /// What discovery's hash says they are stored with.
+    pub hashed_api_version: String,
     pub behaviour: Behaviour,
 }
 
@@ -115,6 +117,8 @@ pub enum Role {
     PortForward,
     Binding,
     Eviction,
+    Proxy,
+    Token,
 }
 
 /// Where a scale subresource finds its numbers.

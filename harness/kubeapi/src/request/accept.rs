@@ -1,5 +1,8 @@
 //! In which form the client wants the answer.
 
+use super::path::Target;
+use crate::status::{Reason, Status};
+
 /// The chosen form and whether to write it as YAML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Accept {
@@ -15,9 +18,16 @@ pub enum Form {
     /// `meta.k8s.io` Table of this version.
     Table(&'static str),
     /// `PartialObjectMetadata(List)`
-    Metadata,
-    /// Aggregated discovery of this version.
-    Discovery(&'static str),
+    Metadata(Partial),
+    /// Aggregated discovery.
+    Discovery,
+}
+
+/// Which form of `PartialObjectMetadata`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partial {
+    pub list: bool,
+    pub version: &'static str,
 }
 
 /// How much of the object a table row carries.
@@ -30,7 +40,12 @@ pub enum Include {
 }
 
 /// What the server can write.
-pub const SUPPORTED: &[&str] = &["application/json", "application/yaml"];
+pub const SUPPORTED: &[&str] = &["application/json", "application/yaml", PROTOBUF];
+/// What a watch can also be written as.
+pub const STREAMED: &[&str] = &[
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 impl Accept {
@@ -74,21 +89,41 @@ impl Accept {
     }
 }
 
+/// Why nothing of what a client accepts can be had. A type that the path does not know at all is refused by
+/// upstream's router, another form of a known one by what is behind it.
+pub fn refusal(header: Option<&str>, path: &str) -> Status {
+    let known = header.unwrap_or_default().split(',').any(|clause| {
+        let media = clause.split(';').next().unwrap_or_default().trim();
+        SUPPORTED.contains(&media)
+    });
+    if known {
+        return Status::not_acceptable(SUPPORTED);
+    }
+    let streams = matches!(Target::parse(path), Target::Resource(path) if path.name.is_none());
+    let streamed: &[&str] = if streams { STREAMED } else { &[] };
+    let all: Vec<&str> = SUPPORTED.iter().chain(streamed).copied().collect();
+    let message = format!(
+        "406: Not Acceptable\n\nAvailable representations: {}",
+        all.join(", ")
+    );
+    Status::new(406, Reason::NotAcceptable, message).about("", "", "")
+}
+
 fn form(kind: Option<&str>, group: Option<&str>, version: Option<&str>) -> Option<Form> {
     match (kind, group, version) {
         (None, _, _) => Some(Form::Whole),
         (Some("Table"), Some("meta.k8s.io"), Some("v1")) => Some(Form::Table("v1")),
         (Some("Table"), Some("meta.k8s.io"), Some("v1beta1")) => Some(Form::Table("v1beta1")),
         (
-            Some("PartialObjectMetadata" | "PartialObjectMetadataList"),
+            Some(kind @ ("PartialObjectMetadata" | "PartialObjectMetadataList")),
             Some("meta.k8s.io"),
-            Some("v1" | "v1beta1"),
-        ) => Some(Form::Metadata),
+            Some(version @ ("v1" | "v1beta1")),
+        ) => Some(Form::Metadata(Partial {
+            list: kind == "PartialObjectMetadataList",
+            version: if version == "v1" { "v1" } else { "v1beta1" },
+        })),
         (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => {
-            Some(Form::Discovery("v2"))
-        }
-        (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2beta1")) => {
-            Some(Form::Discovery("v2beta1"))
+            Some(Form::Discovery)
         }
         _ => None,
     }
@@ -119,7 +154,7 @@ mod tests {
     )]
     #[case(
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
-        Some(Form::Discovery("v2"))
+        Some(Form::Discovery)
     )]
     #[case("application/vnd.kubernetes.protobuf", Some(Form::Whole))]
     #[case(
@@ -128,7 +163,10 @@ mod tests {
     )]
     #[case(
         "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
-        Some(Form::Metadata)
+        Some(Form::Metadata(Partial {
+            list: true,
+            version: "v1"
+        }))
     )]
     #[case(
         "application/json;as=Unknown;g=x;v=v1,application/json",

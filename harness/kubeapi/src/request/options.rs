@@ -29,14 +29,13 @@ pub enum VersionMatch {
 }
 
 impl ListOptions {
-    pub fn parse(query: &Query) -> Result<Self, Status> {
+    pub fn parse(query: &Query, watch: bool) -> Result<Self, Status> {
         let bad = |e: crate::selector::SelectorError| Status::bad_request(e.to_string());
+        let limit = integer(query, "limit")?;
+        let timeout_seconds = integer(query, "timeoutSeconds")?;
         let resource_version = match query.get("resourceVersion") {
             None => None,
-            Some(text) => {
-                let watch = query.flag("watch");
-                Some(text.parse().map_err(|_| invalid_version(text, watch))?)
-            }
+            Some(text) => Some(text.parse().map_err(|_| invalid_version(text, watch))?),
         };
         let version_match = match query.get("resourceVersionMatch") {
             None => None,
@@ -53,34 +52,24 @@ impl ListOptions {
         let options = Self {
             labels: LabelSelector::parse(query.text("labelSelector")).map_err(bad)?,
             fields: FieldSelector::parse(query.text("fieldSelector")).map_err(bad)?,
-            limit: query.number("limit").filter(|limit| *limit > 0),
+            limit: limit
+                .and_then(|limit| usize::try_from(limit).ok())
+                .filter(|limit| *limit > 0),
             continue_token: query.get("continue").map(str::to_owned),
             resource_version,
             version_match,
             bookmarks: query.flag("allowWatchBookmarks"),
             initial_events: query.maybe("sendInitialEvents"),
-            timeout_seconds: query.number("timeoutSeconds"),
+            timeout_seconds: timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok()),
         };
-        options.check(query.flag("watch"))?;
+        options.check(watch)?;
         Ok(options)
     }
 
     fn check(&self, watch: bool) -> Result<(), Status> {
         let refuse = |path: &str, why: &str| Err(invalid_options(&field::forbidden(path, why)));
         if watch {
-            if self.initial_events.is_some() && self.version_match.is_none() {
-                return refuse(
-                    "resourceVersionMatch",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                );
-            }
-            if self.version_match.is_some() && self.initial_events.is_none() {
-                return refuse(
-                    "resourceVersionMatch",
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                );
-            }
-            return Ok(());
+            return self.check_watch();
         }
         if self.initial_events.is_some() {
             return refuse(
@@ -111,6 +100,37 @@ impl ListOptions {
         Ok(())
     }
 
+    fn check_watch(&self) -> Result<(), Status> {
+        const PATH: &str = "resourceVersionMatch";
+        let mut errors = Vec::new();
+        let newer = self.version_match == Some(VersionMatch::NotOlderThan);
+        if self.initial_events.is_some() && !newer {
+            errors.push(field::forbidden(
+                PATH,
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
+        }
+        if self.initial_events.is_none() && self.version_match.is_some() {
+            errors.push(field::forbidden(
+                PATH,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
+        }
+        if self.version_match == Some(VersionMatch::Exact) {
+            errors.push(field::not_supported(PATH, "Exact", &["NotOlderThan"]));
+        }
+        if self.continue_token.is_some() {
+            errors.push(field::forbidden(
+                PATH,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
+        }
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors))
+    }
+
     pub fn matches(&self, object: &Value) -> bool {
         self.labels.matches(object) && self.fields.matches(object)
     }
@@ -118,6 +138,18 @@ impl ListOptions {
     pub fn selects_all(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }
+}
+
+/// A number in the query, as upstream decodes it before anything else is looked at.
+fn integer(query: &Query, key: &str) -> Result<Option<i64>, Status> {
+    let number = query.get(key).map(|text| {
+        text.parse().map_err(|_| {
+            Status::bad_request(format!(
+                "strconv.ParseInt: parsing {text:?}: invalid syntax"
+            ))
+        })
+    });
+    number.transpose()
 }
 
 fn invalid_options(error: &crate::schema::FieldError) -> Status {
@@ -129,16 +161,20 @@ fn invalid_options(error: &crate::schema::FieldError) -> Status {
     )
 }
 
-/// Upstream's watch does not classify this error.
 fn invalid_version(text: &str, watch: bool) -> Status {
+    let status = unclassified_version(text);
+    if watch {
+        return status;
+    }
+    Status::bad_request(format!("invalid resource version: {}", status.message))
+}
+
+/// What is no version. Upstream classifies this error only in lists.
+pub fn unclassified_version(text: &str) -> Status {
     let why = format!(
         "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
     );
-    if watch {
-        Status::new(500, Reason::Unknown, why)
-    } else {
-        Status::bad_request(format!("invalid resource version: {why}"))
-    }
+    Status::new(500, Reason::Unknown, why)
 }
 
 /// What to do about unknown fields.
@@ -162,8 +198,9 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// Without a `fieldManager` the manager is the user agent up to its first slash.
-    pub fn parse(query: &Query, user_agent: &str) -> Result<Self, Status> {
+    /// Without a `fieldManager` the manager is the user agent up to its first slash. `kind` is what errors call the
+    /// options.
+    pub fn parse(query: &Query, user_agent: &str, kind: &str) -> Result<Self, Status> {
         let validation = match query.text("fieldValidation") {
             "" | "Warn" => Validation::Warn,
             "Ignore" => Validation::Ignore,
@@ -174,20 +211,16 @@ impl WriteOptions {
                     other,
                     &["", "Ignore", "Strict", "Warn"],
                 );
-                return Err(Status::invalid(
-                    "meta.k8s.io",
-                    "CreateOptions",
-                    "",
-                    &[error],
-                ));
+                return Err(Status::invalid("meta.k8s.io", kind, "", &[error]));
             }
         };
+        check_manager(query.text("fieldManager"), kind)?;
         let manager = match query.text("fieldManager") {
             "" => user_agent.split('/').next().unwrap_or_default(),
             manager => manager,
         };
         Ok(Self {
-            dry_run: dry_run(query.all("dryRun"))?,
+            dry_run: dry_run(query.all("dryRun"), kind)?,
             manager: manager.chars().take(128).collect(),
             anonymous: query.text("fieldManager").is_empty(),
             validation,
@@ -196,17 +229,30 @@ impl WriteOptions {
     }
 }
 
-fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Status> {
+/// The longest name of a field manager.
+const MANAGER_LIMIT: usize = 128;
+
+fn check_manager(manager: &str, kind: &str) -> Result<(), Status> {
+    let error = if manager.len() > MANAGER_LIMIT {
+        crate::schema::FieldError::too_long("fieldManager", MANAGER_LIMIT as u64)
+    } else if let Some((at, c)) = manager.char_indices().find(|(_, c)| c.is_control()) {
+        let why = format!(
+            "invalid character U+{:04X} (at position {at})",
+            u32::from(c)
+        );
+        field::invalid("fieldManager", manager, &why)
+    } else {
+        return Ok(());
+    };
+    Err(Status::invalid("meta.k8s.io", kind, "", &[error]))
+}
+
+fn dry_run<'a>(values: impl Iterator<Item = &'a str>, kind: &str) -> Result<bool, Status> {
     let mut dry = false;
     for value in values.filter(|v| !v.is_empty()) {
         if value != "All" {
             let error = field::not_supported("dryRun", vec![value], &["All"]);
-            return Err(Status::invalid(
-                "meta.k8s.io",
-                "CreateOptions",
-                "",
-                &[error],
-            ));
+            return Err(Status::invalid("meta.k8s.io", kind, "", &[error]));
         }
         dry = true;
     }
@@ -227,6 +273,8 @@ pub struct DeleteOptions {
     pub dry_run: bool,
     pub grace_period_seconds: Option<i64>,
     pub propagation: Option<Propagation>,
+    /// The old way to ask for it: `orphanDependents: false`.
+    pub cascades: bool,
     pub uid: Option<String>,
     pub resource_version: Option<String>,
 }
@@ -234,6 +282,18 @@ pub struct DeleteOptions {
 impl DeleteOptions {
     /// A body that says something replaces the query.
     pub fn parse(query: &Query, body: &Value) -> Result<Self, Status> {
+        let kind = object::text(body, &["kind"]);
+        if !matches!(kind, "" | "DeleteOptions") {
+            // Upstream does not classify this error.
+            let version = object::text(body, &["apiVersion"]);
+            return Err(Status::new(
+                500,
+                Reason::Unknown,
+                format!(
+                    "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:110\""
+                ),
+            ));
+        }
         let from_body = body.as_object().is_some_and(|body| !body.is_empty());
         let (grace, propagation, orphan, dry) = if from_body {
             let dry: Vec<&str> = object::list(body, &["dryRun"])
@@ -244,16 +304,30 @@ impl DeleteOptions {
                 object::integer(body, &["gracePeriodSeconds"]),
                 object::text(body, &["propagationPolicy"]),
                 object::at(body, &["orphanDependents"]).as_bool(),
-                dry_run(dry.into_iter().chain(query.all("dryRun")))?,
+                dry_run(dry.into_iter().chain(query.all("dryRun")), "DeleteOptions")?,
             )
         } else {
             (
-                query.number("gracePeriodSeconds"),
+                integer(query, "gracePeriodSeconds")?,
                 query.text("propagationPolicy"),
                 query.maybe("orphanDependents"),
-                dry_run(query.all("dryRun"))?,
+                dry_run(query.all("dryRun"), "DeleteOptions")?,
             )
         };
+        if orphan.is_some() && !propagation.is_empty() {
+            let error = field::invalid(
+                "propagationPolicy",
+                propagation,
+                "orphanDependents and deletionPropagation cannot be both set",
+            );
+            return Err(Status::invalid(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                &[error],
+            ));
+        }
+        let cascades = orphan == Some(false);
         let propagation = match (propagation, orphan) {
             ("", None) => None,
             ("Background", _) | ("", Some(false)) => Some(Propagation::Background),
@@ -282,6 +356,7 @@ impl DeleteOptions {
             dry_run: dry,
             grace_period_seconds: grace,
             propagation,
+            cascades,
             uid: precondition("uid"),
             resource_version: precondition("resourceVersion"),
         })

@@ -9,6 +9,10 @@ pub enum Target {
     /// `/healthz`, `/livez`, `/readyz` and their parts.
     Health,
     Version,
+    /// `/.well-known/openid-configuration`
+    Issuer,
+    /// `/openid/v1/jwks`
+    IssuerKeys,
     /// `/openapi/v3`
     OpenApiIndex,
     /// `/openapi/v2`, which kubectl asks where version 3 does not know a kind
@@ -45,8 +49,19 @@ pub struct ResourcePath {
     pub plural: String,
     pub name: Option<String>,
     pub subresource: Option<String>,
+    /// The old way to ask for a watch: `/api/v1/watch/…`.
+    pub watch: bool,
     /// What follows the subresource; only proxies have that.
     pub rest: Vec<String>,
+}
+
+/// A path that no resource has: with an empty part, or a slash within one.
+pub fn is_broken(path: &str) -> bool {
+    let inner = path.trim_matches('/');
+    path.starts_with("/api")
+        && inner
+            .split('/')
+            .any(|part| part.is_empty() || decode(part).contains('/'))
 }
 
 impl Target {
@@ -61,6 +76,8 @@ impl Target {
             [] => Self::Root,
             ["healthz" | "livez" | "readyz", ..] => Self::Health,
             ["version"] => Self::Version,
+            [".well-known", "openid-configuration"] => Self::Issuer,
+            ["openid", "v1", "jwks"] => Self::IssuerKeys,
             ["openapi", "v3"] => Self::OpenApiIndex,
             ["openapi", "v2"] => Self::OpenApiV2,
             ["openapi", "v3", "api", version] => Self::OpenApi {
@@ -81,6 +98,17 @@ impl Target {
     }
 
     fn in_group(group: &str, version: &str, rest: &[&str]) -> Self {
+        if let ["watch", rest @ ..] = rest
+            && !rest.is_empty()
+        {
+            return match Self::in_group(group, version, rest) {
+                Self::Resource(path) => Self::Resource(ResourcePath {
+                    watch: true,
+                    ..path
+                }),
+                other => other,
+            };
+        }
         let (group, version) = (group.to_owned(), version.to_owned());
         if rest.is_empty() {
             return Self::Discovery(Discovery::GroupVersion { group, version });
@@ -91,7 +119,7 @@ impl Target {
             ["namespaces", namespace, rest @ ..] => (Some((*namespace).to_owned()), rest),
             rest => (None, rest),
         };
-        let [plural, rest @ ..] = rest else {
+        let Some((plural, rest)) = rest.split_first() else {
             return Self::Nothing;
         };
         let mut rest = rest.iter().map(|part| (*part).to_owned());
@@ -102,6 +130,7 @@ impl Target {
             plural: (*plural).to_owned(),
             name: rest.next(),
             subresource: rest.next(),
+            watch: false,
             rest: rest.collect(),
         })
     }

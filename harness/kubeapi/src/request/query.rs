@@ -54,10 +54,6 @@ impl Query {
     pub fn maybe(&self, key: &str) -> Option<bool> {
         self.get(key).map(|value| !matches!(value, "false" | "0"))
     }
-
-    pub fn number<T: std::str::FromStr>(&self, key: &str) -> Option<T> {
-        self.get(key).and_then(|value| value.parse().ok())
-    }
 }
 
 /// Resolves percent escapes; what is no escape stays as it is.

@@ -36,11 +36,11 @@ impl Verb {
     pub fn of(method: &Method, path: &ResourcePath, query: &Query) -> Option<Self> {
         let one = path.name.is_some();
         Some(match *method {
-            Method::GET | Method::HEAD if query.flag("watch") && path.subresource.is_none() => {
-                Self::Watch
-            }
-            Method::GET | Method::HEAD if one => Self::Get,
-            Method::GET | Method::HEAD => Self::List,
+            Method::GET if path.watch => Self::Watch,
+            // One object cannot be watched this way; the parameter is ignored.
+            Method::GET if one => Self::Get,
+            Method::GET if query.flag("watch") => Self::Watch,
+            Method::GET => Self::List,
             Method::POST => Self::Create,
             Method::PUT => Self::Update,
             Method::PATCH => Self::Patch,

@@ -76,7 +76,9 @@ fn field(object: &Value, path: &str) -> String {
     match object::at(object, &path) {
         Value::String(text) => text.clone(),
         // Fields that exist in the selector's vocabulary but not in the object have their zero value.
-        Value::Null if path.last() == Some(&"unschedulable") => "false".to_owned(),
+        Value::Null if matches!(path.last(), Some(&("unschedulable" | "hostNetwork"))) => {
+            "false".to_owned()
+        }
         Value::Null if path == ["status", "successful"] => "0".to_owned(),
         Value::Null => String::new(),
         other => other.to_string(),
@@ -100,7 +102,7 @@ pub fn selectable(group: &str, plural: &str) -> &'static [&'static str] {
         ("", "namespaces") => &["status.phase"],
         ("", "secrets") => &["type"],
         ("", "services") => &["spec.clusterIP", "spec.type"],
-        ("", "replicationcontrollers") | ("apps", "replicasets") => &["status.replicas"],
+        ("", "replicationcontrollers") => &["status.replicas"],
         ("batch", "jobs") => &["status.successful"],
         ("", "events") => &[
             "involvedObject.kind",

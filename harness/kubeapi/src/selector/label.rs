@@ -174,13 +174,14 @@ impl Parser {
             Token::Word(word) => word,
             other => return Err(expected(&other, "identifier")),
         };
-        complain("key", &key, &qualified(&key))?;
-        if matches!(self.peek(), Token::End | Token::Symbol(",")) {
-            let test = if negated { Test::Missing } else { Test::Exists };
+        complain("<nil>", &key, &qualified(&key))?;
+        if negated {
+            let test = Test::Missing;
             return Ok(Requirement { key, test });
         }
-        if negated {
-            return Err(expected(self.peek(), "',' or 'end of string'"));
+        if matches!(self.peek(), Token::End | Token::Symbol(",")) {
+            let test = Test::Exists;
+            return Ok(Requirement { key, test });
         }
         let test = match self.next() {
             Token::Word(word) if word == "in" => Test::In(self.values(&key)?),

@@ -1,15 +1,22 @@
 //! What exists in a server from the start: namespaces, roles, the `kubernetes` service.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Error;
 use super::core::Core;
 use crate::auth::bootstrap;
+use crate::controllers::api_services;
+use crate::kinds::cluster::SYSTEM_CLASSES;
+use crate::object;
 use crate::request::WriteOptions;
-use crate::write::Write;
+use crate::write::create::Ownership;
+use crate::write::{Part, Write};
 
+/// The server in managedFields.
+const MANAGER: &str = "kube-apiserver";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
 /// Fills a new server.
@@ -26,7 +33,47 @@ pub fn fill(core: &Core, crds: Vec<Value>) -> Result<(), Error> {
     for binding in bootstrap::bindings() {
         create(core, rbac, "clusterrolebindings", None, binding)?;
     }
+    for (name, value, description) in SYSTEM_CLASSES {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value,
+            "description": description,
+        });
+        create(core, "scheduling.k8s.io", "priorityclasses", None, class)?;
+    }
+    let (address, prefix) = core.settings.service_network;
+    create_with_status(
+        core,
+        "networking.k8s.io",
+        "servicecidrs",
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+            "spec": {"cidrs": [format!("{address}/{prefix}")]},
+            "status": {"conditions": [{
+                "type": "Ready", "status": "True", "lastTransitionTime": object::time(Timestamp::now()), "reason": "",
+                "message": "Kubernetes default Service CIDR is ready",
+            }]},
+        }),
+    )?;
+    for component in ["controller-manager", "etcd-0", "scheduler"] {
+        let health = json!({
+            "apiVersion": "v1", "kind": "ComponentStatus", "metadata": {"name": component},
+            "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}],
+        });
+        create(core, "", "componentstatuses", None, health)?;
+    }
     create(core, "", "services", Some("default"), kubernetes(core))?;
+    if let Some(address) = core.settings.advertised {
+        create(core, "", "endpoints", Some("default"), endpoints(address))?;
+        let slice = endpoint_slice(address);
+        create(
+            core,
+            "discovery.k8s.io",
+            "endpointslices",
+            Some("default"),
+            slice,
+        )?;
+    }
+    api_services::publish(core);
     for crd in crds {
         create(
             core,
@@ -41,25 +88,50 @@ pub fn fill(core: &Core, crds: Vec<Value>) -> Result<(), Error> {
 
 /// The service of the API itself has the first address of the service network.
 fn kubernetes(core: &Core) -> Value {
-    let (base, _) = core.service_network;
+    let (base, _) = core.settings.service_network;
+    let target = core.settings.advertised.map_or(6443, |a| a.port());
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {
             "clusterIP": Ipv4Addr::from(u32::from(base) + 1).to_string(), "type": "ClusterIP",
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": target}],
         },
     })
 }
 
-fn create(
+/// Where the service leads.
+fn endpoints(address: SocketAddr) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{
+            "addresses": [{"ip": address.ip().to_string()}],
+            "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}],
+        }],
+    })
+}
+
+fn endpoint_slice(address: SocketAddr) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [address.ip().to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": address.port(), "protocol": "TCP"}],
+    })
+}
+
+/// Creates an object of the cluster and then sets its status, which creation leaves out.
+pub fn create_with_status(
     core: &Core,
     group: &str,
     plural: &str,
-    namespace: Option<&str>,
-    mut object: Value,
+    object: Value,
 ) -> Result<(), Error> {
-    let name = crate::object::name(&object).to_owned();
+    let name = object::name(&object).to_owned();
+    let status = object::at(&object, &["status"]).clone();
+    create(core, group, plural, None, object)?;
     let refused = |reason: String| Error::Object {
         resource: plural.to_owned(),
         name: name.clone(),
@@ -70,7 +142,45 @@ fn create(
         .preferred(group, plural)
         .ok_or_else(|| refused("the resource is not served".to_owned()))?;
     let options = WriteOptions {
-        manager: "kube-apiserver".to_owned(),
+        manager: MANAGER.to_owned(),
+        ..WriteOptions::default()
+    };
+    let write = Write {
+        core,
+        served: &served,
+        namespace: None,
+        options: &options,
+    };
+    write
+        .change(&name, Part::Status, Ownership::Note, |current| {
+            let mut new = current.clone();
+            new["status"] = status.clone();
+            Ok(new)
+        })
+        .map(drop)
+        .map_err(|status| refused(status.message))
+}
+
+/// Creates an object, as the server itself does.
+pub fn create(
+    core: &Core,
+    group: &str,
+    plural: &str,
+    namespace: Option<&str>,
+    mut object: Value,
+) -> Result<(), Error> {
+    let name = object::name(&object).to_owned();
+    let refused = |reason: String| Error::Object {
+        resource: plural.to_owned(),
+        name: name.clone(),
+        reason,
+    };
+    let served = core
+        .registry()
+        .preferred(group, plural)
+        .ok_or_else(|| refused("the resource is not served".to_owned()))?;
+    let options = WriteOptions {
+        manager: MANAGER.to_owned(),
         ..WriteOptions::default()
     };
     let write = Write {
@@ -86,6 +196,7 @@ fn create(
                 &mut object,
                 served.version().schema.as_deref(),
                 crate::request::Validation::Strict,
+                Vec::new(),
                 &mut warnings,
             )
         })

@@ -1,25 +1,45 @@
 //! What all requests share.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::auth::tokens::jwt::Signer;
 use crate::pods::PodConnector;
 use crate::registry::{Registry, Served};
 use crate::status::Status;
 use crate::storage::{Entry, Key, Store};
 
+/// What a server is told when it is built.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The version to report, `v1.34.4`.
+    pub version: String,
+    /// First address and prefix length of the service network.
+    pub service_network: (Ipv4Addr, u8),
+    /// Whether what a controller manager does is done here.
+    pub controllers: bool,
+    /// Where pods reach the server.
+    pub advertised: Option<SocketAddr>,
+    /// Whether pods get a volume with their account's token.
+    pub mounts_tokens: bool,
+    /// Resources that nothing acts on (group and plural), which is said when they are created.
+    pub idle: Vec<(String, String)>,
+    /// What the server calls itself when it says so.
+    pub called: String,
+}
+
 /// The state of a server. Locks are held for pointer swaps and allocations only, never across I/O.
 pub struct Core {
     pub store: Store,
-    pub version: String,
+    pub settings: Settings,
     registry: RwLock<Arc<Registry>>,
     pods: RwLock<Arc<dyn PodConnector>>,
-    /// First address and prefix length of the service network.
-    pub service_network: (Ipv4Addr, u8),
     /// Held from choosing a service's address to storing the service.
     pub service_allocation: Mutex<()>,
     /// Published in every namespace as `kube-root-ca.crt`.
     pub root_ca: RwLock<String>,
+    /// Signs the tokens of service accounts.
+    pub signer: Signer,
 }
 
 impl std::fmt::Debug for Core {
@@ -30,19 +50,19 @@ impl std::fmt::Debug for Core {
 
 impl Core {
     pub fn new(
-        version: String,
+        settings: Settings,
         registry: Registry,
         pods: Arc<dyn PodConnector>,
-        service_network: (Ipv4Addr, u8),
+        signer: Signer,
     ) -> Self {
         Self {
             store: Store::default(),
-            version,
+            settings,
             registry: RwLock::new(Arc::new(registry)),
             pods: RwLock::new(pods),
-            service_network,
             service_allocation: Mutex::new(()),
             root_ca: RwLock::default(),
+            signer,
         }
     }
 

@@ -1,8 +1,9 @@
 //! The server: what it is built from and how it is reached.
 
-mod bootstrap;
+pub(crate) mod bootstrap;
 pub(crate) mod core;
 mod open_api;
+mod removal;
 mod resource;
 pub(crate) mod respond;
 mod route;
@@ -10,12 +11,13 @@ mod service;
 mod subresource;
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::task::AbortHandle;
 
+use crate::auth::tokens::jwt::{KeyError, Signer};
 use crate::controllers;
 use crate::gvk::api_version;
 use crate::pods::{NoPods, PodConnector};
@@ -25,7 +27,7 @@ use crate::transport::serve;
 use crate::user::User;
 use crate::validation::name::NameRule;
 use crate::virtual_resource::VirtualResource;
-use core::Core;
+use core::{Core, Settings};
 use open_api::Documents;
 pub use service::ApiService;
 use service::Identity;
@@ -41,23 +43,24 @@ pub enum Error {
     },
     #[error("tls cannot be set up: {0}")]
     Tls(String),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("listening socket cannot be used: {0}")]
     Listen(#[from] std::io::Error),
 }
 
 /// What a server is made of.
 pub struct Builder {
-    version: String,
+    settings: Settings,
     crds: Vec<Value>,
     pods: Arc<dyn PodConnector>,
     virtuals: Vec<VirtualResource>,
-    service_network: (Ipv4Addr, u8),
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("version", &self.version)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }
@@ -66,7 +69,7 @@ impl Builder {
     /// The version to report, `v1.34.4`.
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
-        version.clone_into(&mut self.version);
+        version.clone_into(&mut self.settings.version);
         self
     }
 
@@ -93,7 +96,42 @@ impl Builder {
     /// Where services get their addresses from: network address and prefix length. 10.96.0.0/16 unless set.
     #[must_use]
     pub fn service_network(mut self, address: Ipv4Addr, prefix: u8) -> Self {
-        self.service_network = (address, prefix);
+        self.settings.service_network = (address, prefix);
+        self
+    }
+
+    /// Where pods reach the server: the endpoint of the service `default/kubernetes`, which has none otherwise.
+    #[must_use]
+    pub fn advertise(mut self, address: SocketAddr) -> Self {
+        self.settings.advertised = Some(address);
+        self
+    }
+
+    /// Whether pods get a volume with a token of their service account. Off unless set, because it takes a kubelet that
+    /// asks for the tokens.
+    #[must_use]
+    pub fn mount_tokens(mut self, mount: bool) -> Self {
+        self.settings.mounts_tokens = mount;
+        self
+    }
+
+    /// Resources (group and plural) that are stored while nothing acts on them: whoever creates one is warned, in the name
+    /// of `called`.
+    #[must_use]
+    pub fn nothing_acts_on(mut self, called: &str, resources: &[(&str, &str)]) -> Self {
+        called.clone_into(&mut self.settings.called);
+        self.settings.idle = resources
+            .iter()
+            .map(|(group, plural)| ((*group).to_owned(), (*plural).to_owned()))
+            .collect();
+        self
+    }
+
+    /// The server alone, as a kube-apiserver without a controller manager and without the ServiceAccount admission:
+    /// nobody collects garbage, empties namespaces, or gives them service accounts.
+    #[must_use]
+    pub fn without_controllers(mut self) -> Self {
+        self.settings.controllers = false;
         self
     }
 
@@ -108,10 +146,10 @@ impl Builder {
                 .map(Arc::new),
         );
         let core = Arc::new(Core::new(
-            self.version,
+            self.settings,
             Registry::new(resources),
             self.pods,
-            self.service_network,
+            Signer::generate()?,
         ));
         let controllers = controllers::Controllers::new(&core);
         bootstrap::fill(&core, self.crds)?;
@@ -129,6 +167,7 @@ impl Builder {
 fn virtual_resource(resource: VirtualResource) -> Resource {
     Resource {
         stored_api_version: api_version(&resource.group, &resource.version),
+        hashed_api_version: String::new(),
         storage: format!("{}.{}", resource.plural, resource.group).into(),
         list_kind: format!("{}List", resource.kind),
         group: resource.group,
@@ -176,11 +215,18 @@ pub struct ApiServer {
 impl ApiServer {
     pub fn builder() -> Builder {
         Builder {
-            version: "v1.34.4".to_owned(),
+            settings: Settings {
+                version: "v1.34.4".to_owned(),
+                service_network: (Ipv4Addr::new(10, 96, 0, 0), 16),
+                controllers: true,
+                advertised: None,
+                mounts_tokens: false,
+                idle: Vec::new(),
+                called: String::new(),
+            },
             crds: Vec::new(),
             pods: Arc::new(NoPods),
             virtuals: Vec::new(),
-            service_network: (Ipv4Addr::new(10, 96, 0, 0), 16),
         }
     }
 
@@ -231,6 +277,9 @@ impl ApiServer {
     /// Puts the authority's certificate in every namespace, as `kube-root-ca.crt`.
     fn publish_root_ca(&self, pki: &Pki) {
         let core = &self.inner.core;
+        if !core.settings.controllers {
+            return;
+        }
         core.set_root_ca(pki.ca_pem());
         crate::admission::namespace::refresh_root_ca(core);
     }

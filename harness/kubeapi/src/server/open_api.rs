@@ -100,5 +100,8 @@ fn resource(served: &Served) -> Resource {
             Some(schema) => Shape::Custom(schema.clone()),
             None => Shape::Builtin,
         },
+        // Namespaces answer with themselves, but the documents have never said so.
+        returns_deleted: served.strategy().returns_deleted()
+            && served.resource.plural != "namespaces",
     }
 }

@@ -11,14 +11,14 @@ use super::route::Call;
 use super::{respond, subresource};
 use crate::auth::{rbac, review};
 use crate::body::Body;
-use crate::convert;
 use crate::decode;
 use crate::read;
+use crate::registry::builtin::CERTIFICATE_REQUESTS;
 use crate::registry::{Behaviour, Served};
 use crate::request::options::ListOptions;
-use crate::request::{DeleteOptions, Include, ResourcePath, Verb, WriteOptions};
-use crate::status::{Status, success};
-use crate::write::delete::{Deleted, delete};
+use crate::request::{Include, ResourcePath, Verb, WriteOptions};
+use crate::status::{Reason, Status};
+use crate::warnings;
 use crate::write::patch::Format;
 use crate::write::{Outcome, Part, Write};
 
@@ -46,9 +46,9 @@ pub async fn answer(
     let registry = core.registry();
     let Some(served) = registry.find(&path.group, &path.version, &path.plural) else {
         let known = registry
-            .groups()
-            .get(path.group.as_str())
-            .is_some_and(|versions| versions.contains(&path.version.as_str()));
+            .resources()
+            .iter()
+            .any(|resource| resource.group == path.group && !resource.is_custom());
         if known {
             return Err(Status::no_such_path());
         }
@@ -56,16 +56,25 @@ pub async fn answer(
     };
     check_scope(&served, &path, verb)?;
     let include = Include::parse(call.query.text("includeObject")).ok_or_else(|| {
-        Status::bad_request(
-            "unrecognized includeObject value: must be one of None, Metadata, Object",
-        )
+        Status::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {:?}: must be 'Metadata', 'Object', \
+             'None', or empty",
+            call.query.text("includeObject")
+        ))
     })?;
     let upgrade = call.upgrade.take();
+    let options = match verb {
+        Verb::Create => Some("CreateOptions"),
+        Verb::Update => Some("UpdateOptions"),
+        Verb::Patch => Some("PatchOptions"),
+        _ => None,
+    };
+    let options = options.map(|kind| WriteOptions::parse(&call.query, call.user_agent(), kind));
     let routed = Routed {
         core,
         path: &path,
         verb,
-        options: WriteOptions::parse(&call.query, call.user_agent())?,
+        options: options.transpose()?.unwrap_or_default(),
         include,
         served,
         call: &call,
@@ -77,15 +86,17 @@ pub async fn answer(
         .iter()
         .cloned()
         .collect();
-    let mut response = if path.subresource.is_some() {
-        subresource::answer(&routed, upgrade, &mut warnings).await?
+    let answer = if path.subresource.is_some() {
+        subresource::answer(&routed, upgrade, &mut warnings).await
     } else {
         match &routed.served.resource.behaviour {
-            Behaviour::Virtual(handler) => routed.virtual_create(handler.as_ref()).await?,
-            Behaviour::Review => routed.review()?,
-            Behaviour::Stored(_) | Behaviour::Custom => routed.stored(&mut warnings)?,
+            Behaviour::Virtual(handler) => routed.virtual_create(handler.as_ref()).await,
+            Behaviour::Review => routed.review(),
+            Behaviour::Stored(_) | Behaviour::Custom => routed.stored(&mut warnings),
         }
     };
+    // Who is refused is warned as well.
+    let mut response = answer.unwrap_or_else(|status| respond::refusal(&status));
     respond::warn(&mut response, &warnings);
     Ok(response)
 }
@@ -128,6 +139,10 @@ fn check_scope(served: &Served, path: &ResourcePath, verb: Verb) -> Result<(), S
     if path.subresource.is_some() {
         return Ok(());
     }
+    // What is only asked has no names.
+    if matches!(resource.behaviour, Behaviour::Review) && path.name.is_some() {
+        return Err(Status::no_such_path());
+    }
     let named_create = verb == Verb::Create && path.name.is_some();
     let unnamed = matches!(verb, Verb::Update | Verb::Patch) && path.name.is_none();
     if !resource.verbs.contains(&verb.as_str()) || named_create || unnamed {
@@ -143,6 +158,16 @@ impl Routed<'_> {
 
     pub fn name(&self) -> &str {
         self.path.name.as_deref().unwrap_or_default()
+    }
+
+    /// The version that a read of one object asks for at least.
+    pub fn version(&self) -> Result<Option<u64>, Status> {
+        let text = self.call.query.get("resourceVersion");
+        text.map(|text| {
+            text.parse()
+                .map_err(|_| crate::request::options::unclassified_version(text))
+        })
+        .transpose()
     }
 
     pub fn media_type(&self) -> &str {
@@ -166,6 +191,7 @@ impl Routed<'_> {
                 served,
                 self.namespace(),
                 self.name(),
+                self.version()?,
                 self.call.accept,
                 self.include,
             ),
@@ -173,12 +199,12 @@ impl Routed<'_> {
                 core,
                 served,
                 self.namespace(),
-                &ListOptions::parse(&self.call.query)?,
+                &ListOptions::parse(&self.call.query, self.verb == Verb::Watch)?,
                 self.call.accept,
                 self.include,
             ),
             Verb::Watch => {
-                let mut options = ListOptions::parse(&self.call.query)?;
+                let mut options = ListOptions::parse(&self.call.query, self.verb == Verb::Watch)?;
                 if let Some(name) = &self.path.name {
                     options.fields = options.fields.and_name(name);
                 }
@@ -193,28 +219,52 @@ impl Routed<'_> {
             }
             Verb::Create if served.resource.plural == "bindings" => self.legacy_binding(),
             Verb::Create => {
-                let object = self.body(warnings)?;
+                let mut object = self.body(warnings)?;
+                if &*served.resource.storage == CERTIFICATE_REQUESTS {
+                    review::sign(&mut object, &self.call.user);
+                }
                 let outcome = self.write().create(&object)?;
+                warnings.extend(self.idle());
+                warnings.extend(self.about(&outcome, None));
                 Ok(self.written(201, &outcome))
             }
             Verb::Update => {
                 let object = self.body(warnings)?;
+                let before = self.generation();
                 let (outcome, created) = self.write().put(self.name(), Part::Main, &object)?;
+                warnings.extend(self.about(&outcome, before));
                 Ok(self.written(if created { 201 } else { 200 }, &outcome))
             }
             Verb::Patch => self.patch(Part::Main, warnings),
-            Verb::Delete => self.delete(),
+            Verb::Delete => self.delete(warnings),
             Verb::DeleteCollection => self.delete_collection(),
         }
     }
 
     pub fn patch(&self, part: Part, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
         let format = Format::of(self.media_type(), self.served.resource.is_custom())?;
+        format.check(&self.options)?;
         let patch = format.parse(&self.call.body)?;
+        let before = self.generation();
         let (outcome, created) = self
             .write()
             .patch(self.name(), part, format, &patch, warnings)?;
+        if part == Part::Main {
+            warnings.extend(self.about(&outcome, before));
+        }
         Ok(self.written(if created { 201 } else { 200 }, &outcome))
+    }
+
+    /// The generation of the object before it is written.
+    fn generation(&self) -> Option<i64> {
+        let entry = self.core.entry(&self.served, self.namespace(), self.name());
+        entry
+            .ok()
+            .and_then(|entry| warnings::generation(&entry.object))
+    }
+
+    fn about(&self, outcome: &Outcome, before: Option<i64>) -> Vec<String> {
+        warnings::of(&self.served, outcome.object(), before)
     }
 
     pub fn body(&self, warnings: &mut Vec<String>) -> Result<Value, Status> {
@@ -243,76 +293,20 @@ impl Routed<'_> {
         }
     }
 
-    fn delete_options(&self) -> Result<DeleteOptions, Status> {
-        let body = if self.call.body.is_empty() {
-            Value::Null
-        } else {
-            decode::parse(&self.call.body, self.media_type())?
-        };
-        DeleteOptions::parse(&self.call.query, &body)
-    }
-
-    fn delete(&self) -> Result<Response<Body>, Status> {
-        let options = self.delete_options()?;
-        let deleted = delete(
-            self.core,
-            &self.served,
-            self.namespace(),
-            self.name(),
-            &options,
-        )?;
-        let waits = matches!(deleted, Deleted::Waiting(_));
-        let object = convert::from_stored(&self.served, deleted.object());
-        if waits || self.served.strategy().returns_deleted() {
-            // Foreground deletion has only been accepted.
-            let foreground = options.propagation == Some(crate::request::Propagation::Foreground);
-            let code = if waits && foreground { 202 } else { 200 };
-            return Ok(read::get::answer(
-                &self.served,
-                code,
-                &object,
-                self.call.accept,
-                self.include,
-            ));
-        }
+    /// What is said of an object that nothing acts on.
+    fn idle(&self) -> Option<String> {
         let resource = &self.served.resource;
-        let status = success(
-            &resource.group,
-            &resource.plural,
-            self.name(),
-            crate::object::uid(&object),
-        );
-        Ok(respond::value(200, &status, self.call.accept.yaml))
-    }
-
-    fn delete_collection(&self) -> Result<Response<Body>, Status> {
-        let options = self.delete_options()?;
-        let page = read::list::page(
-            self.core,
-            &self.served,
-            self.namespace(),
-            &ListOptions::parse(&self.call.query)?,
-        )?;
-        for entry in &page.entries {
-            let namespace = crate::object::namespace(&entry.object);
-            let deleted = delete(
-                self.core,
-                &self.served,
-                Some(namespace).filter(|n| !n.is_empty()),
-                crate::object::name(&entry.object),
-                &options,
-            );
-            match deleted {
-                Err(status) if !status.is_not_found() => return Err(status),
-                _ => {}
-            }
-        }
-        Ok(read::list::answer(
-            &self.served,
-            &page,
-            self.call.accept,
-            self.include,
-        ))
+        let settings = &self.core.settings;
+        let idle = settings
+            .idle
+            .iter()
+            .any(|(group, plural)| *group == resource.group && *plural == resource.plural);
+        idle.then(|| {
+            format!(
+                "{} stores {}, but nothing acts on it",
+                settings.called, resource.kind
+            )
+        })
     }
 
     fn legacy_binding(&self) -> Result<Response<Body>, Status> {
@@ -358,7 +352,7 @@ impl Routed<'_> {
 pub fn too_large() -> Response<Body> {
     respond::refusal(&Status::new(
         413,
-        crate::status::Reason::RequestEntityTooLarge,
+        Reason::RequestEntityTooLarge,
         "Request entity too large: limit is 3145728",
     ))
 }

@@ -33,6 +33,13 @@ pub fn value(code: u16, value: &Value, yaml: bool) -> Response<Body> {
     json(code, value.to_string())
 }
 
+/// Nothing but a code.
+pub fn empty(code: u16) -> Response<Body> {
+    let mut response = json(code, Bytes::new());
+    response.headers_mut().remove(CONTENT_TYPE);
+    response
+}
+
 pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     start(code, "text/plain; charset=utf-8", Body::from(text.into()))
 }

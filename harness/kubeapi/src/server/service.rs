@@ -6,14 +6,18 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::header::{AUTHORIZATION, HeaderMap};
 use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
 
-use super::{Inner, resource, route};
+use super::core::Core;
+use super::{Inner, resource, respond, route};
+use crate::auth::tokens;
 use crate::body::{Body, BoxError};
+use crate::status::Status;
 use crate::transport::in_process;
-use crate::user::User;
+use crate::user::{UNAUTHENTICATED, User};
 
 /// Bodies of requests are at most this large.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -71,10 +75,16 @@ impl ApiService {
         }
         let user = match self.identity {
             Identity::Fixed(user) => user,
-            Identity::Request => parts
-                .extensions
-                .remove::<User>()
-                .unwrap_or_else(User::anonymous),
+            Identity::Request => {
+                let user = parts
+                    .extensions
+                    .remove::<User>()
+                    .unwrap_or_else(User::anonymous);
+                match bearer(&self.inner.core, user, &mut parts.headers) {
+                    Ok(user) => user,
+                    Err(status) => return respond::refusal(&status),
+                }
+            }
         };
         route::answer(
             &self.inner.core,
@@ -85,5 +95,29 @@ impl ApiService {
             upgrade,
         )
         .await
+    }
+}
+
+/// The user of a request: whoever the connection says, or else the one whose token it brings. The token goes no further.
+fn bearer(core: &Core, user: User, headers: &mut HeaderMap) -> Result<User, Status> {
+    let header = headers.remove(AUTHORIZATION);
+    if !user.in_group(UNAUTHENTICATED) {
+        return Ok(user);
+    }
+    let token = header
+        .as_ref()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
+    match token {
+        Some(token) if !token.is_empty() => match tokens::authenticate(core, token, &[]) {
+            Ok((user, _)) => Ok(user),
+            Err(rejected) => {
+                tracing::debug!(%rejected, "bearer token");
+                Err(Status::unauthorized())
+            }
+        },
+        _ => Ok(user),
     }
 }

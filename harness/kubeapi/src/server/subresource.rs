@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::resource::Routed;
 use super::respond;
+use crate::auth::tokens;
 use crate::body::Body;
 use crate::connect::exec::Session;
-use crate::connect::{exec, logs, pod, port_forward, websocket};
+use crate::connect::{exec, logs, pod, port_forward, proxy, upgrade};
 use crate::convert;
 use crate::decode;
+use crate::gvk::Gvk;
 use crate::object;
 use crate::patch;
 use crate::read;
@@ -31,7 +33,7 @@ pub async fn answer(
         .served
         .version()
         .subresource(name)
-        .ok_or_else(Status::no_such_path)?
+        .ok_or_else(|| routed.no_subresource())?
         .clone();
     if !sub.verbs.contains(&routed.verb.as_str()) {
         return Err(Status::method_not_allowed());
@@ -51,15 +53,18 @@ pub async fn answer(
             Ok(respond::value(201, &status, routed.call.accept.yaml))
         }
         Role::Log => routed.log().await,
-        Role::Exec => routed.session(Session::Exec, upgrade),
-        Role::Attach => routed.session(Session::Attach, upgrade),
+        Role::Exec => routed.session(Session::Exec, upgrade).await,
+        Role::Attach => routed.session(Session::Attach, upgrade).await,
         Role::PortForward => routed.port_forward(upgrade),
+        Role::Proxy => routed.proxy(upgrade).await,
+        Role::Token => routed.token(),
     }
 }
 
 /// The views there are, by their static names.
 fn view(name: &str) -> &'static str {
     match name {
+        "approval" => "approval",
         "finalize" => "finalize",
         "ephemeralcontainers" => "ephemeralcontainers",
         _ => "resize",
@@ -67,6 +72,15 @@ fn view(name: &str) -> &'static str {
 }
 
 impl Routed<'_> {
+    /// Upstream looks for a custom resource before it looks for what is below it.
+    fn no_subresource(&self) -> Status {
+        let resource = &self.served.resource;
+        if resource.is_custom() {
+            return Status::not_found(&resource.group, &resource.plural, self.name());
+        }
+        Status::no_such_path()
+    }
+
     /// A view of the object: its status, or a part of its spec.
     fn part(&self, part: Part, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
         match self.verb {
@@ -75,6 +89,7 @@ impl Routed<'_> {
                 &self.served,
                 self.namespace(),
                 self.name(),
+                self.version()?,
                 self.call.accept,
                 self.include,
             ),
@@ -93,10 +108,15 @@ impl Routed<'_> {
                 let entry = self
                     .core
                     .entry(&self.served, self.namespace(), self.name())?;
-                scale::show(&convert::from_stored(&self.served, &entry.object), paths)
+                let object = convert::from_stored(&self.served, &entry.object);
+                if self.served.resource.is_custom() {
+                    scale::check(&object, paths)?;
+                }
+                scale::show(&object, paths)
             }
             Verb::Patch => {
-                let format = Format::of(self.media_type(), true)?;
+                // A Scale has no lists, so a strategic patch of it is a merge patch.
+                let format = Format::of(self.media_type(), false)?;
                 let body = format.parse(&self.call.body)?;
                 let outcome = self.write().scale(self.name(), paths, |current| {
                     let patched = match format {
@@ -132,14 +152,14 @@ impl Routed<'_> {
         let options = logs::options(&self.call.query, container, self.name())?;
         // Nothing has run yet: there is nothing to show, as upstream answers.
         if object::text(&pod, &["spec", "nodeName"]).is_empty() {
-            return Ok(respond::text(204, ""));
+            return Ok(respond::empty(204));
         }
         let namespace = self.namespace().unwrap_or_default();
         let connector = self.core.pods();
         logs::serve(connector.as_ref(), namespace, self.name(), options).await
     }
 
-    fn session(
+    async fn session(
         &self,
         session: Session,
         upgrade: Option<OnUpgrade>,
@@ -154,18 +174,45 @@ impl Routed<'_> {
             pod: self.name().to_owned(),
             options: exec::options(&self.call.query, container, session)?,
         };
-        let handshake = websocket::accept(&self.call.parts.headers, upgrade)?;
-        Ok(handshake.start(move |socket, protocol| exec::serve(plan, socket, protocol)))
+        let request = upgrade::request(&self.call.parts.headers, upgrade)?;
+        Ok(exec::answer(plan, request).await)
     }
 
     fn port_forward(&self, upgrade: Option<OnUpgrade>) -> Result<Response<Body>, Status> {
-        pod::reachable(&self.pod()?)?;
-        let ports = port_forward::ports(&self.call.query)?;
-        let connector = self.core.pods();
-        let namespace = self.namespace().unwrap_or_default().to_owned();
-        let pod = self.name().to_owned();
-        let handshake = websocket::accept(&self.call.parts.headers, upgrade)?;
-        Ok(handshake
-            .start(move |socket, _| port_forward::serve(connector, namespace, pod, ports, socket)))
+        let pod = self.pod()?;
+        pod::reachable(&pod)?;
+        let target = port_forward::Target {
+            connector: self.core.pods(),
+            namespace: self.namespace().unwrap_or_default().to_owned(),
+            pod: self.name().to_owned(),
+            uid: object::uid(&pod).to_owned(),
+        };
+        let request = upgrade::request(&self.call.parts.headers, upgrade)?;
+        Ok(port_forward::answer(target, &self.call.query, request))
+    }
+
+    async fn proxy(&self, upgrade: Option<OnUpgrade>) -> Result<Response<Body>, Status> {
+        let parts = &self.call.parts;
+        let call = proxy::Call {
+            plural: &self.served.resource.plural,
+            namespace: self.namespace(),
+            name: self.name(),
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            body: &self.call.body,
+        };
+        proxy::answer(self.core, call, upgrade).await
+    }
+
+    fn token(&self) -> Result<Response<Body>, Status> {
+        let mut request = decode::parse(&self.call.body, self.media_type())?;
+        decode::expect_kind(
+            &mut request,
+            &Gvk::new("authentication.k8s.io", "v1", "TokenRequest"),
+        )?;
+        let namespace = self.namespace().unwrap_or_default();
+        let answer = tokens::request(self.core, namespace, self.name(), request)?;
+        Ok(respond::value(201, &answer, self.call.accept.yaml))
     }
 }

@@ -27,7 +27,7 @@ const BUDGET: &[Head] = &[
     int("Allowed Disruptions"),
     col("Age"),
 ];
-const REVISION: &[Head] = &[col("Name"), col("Controller"), int("Revision"), col("Age")];
+const REVISION: &[Head] = &[col("Name"), col("Controller"), col("Revision"), col("Age")];
 
 pub fn printer((group, plural): (&str, &str)) -> Option<Printer> {
     let (heads, cells): (_, fn(&Value, Timestamp) -> Vec<Value>) = match plural {
@@ -84,6 +84,7 @@ pub fn printer((group, plural): (&str, &str)) -> Option<Printer> {
                 age(object, now),
             ]
         }),
+        "limitranges" => return None,
         _ if group.is_empty() => (NAME_AND_AGE, |object, now| {
             vec![object::name(object).into(), age(object, now)]
         }),

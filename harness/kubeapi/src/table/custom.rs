@@ -15,11 +15,22 @@ pub fn heads(columns: &[Column]) -> Value {
     std::iter::once(name)
         .chain(columns.iter().map(|column| {
             json!({
-                "name": column.name, "type": column.kind, "format": column.format, "description": column.description,
+                "name": column.name, "type": column.kind, "format": column.format,
+                "description": description(column),
                 "priority": column.priority,
             })
         }))
         .collect()
+}
+
+fn description(column: &Column) -> String {
+    if column.description.is_empty() {
+        return format!(
+            "Custom resource definition column (in JSONPath format): {}",
+            column.json_path
+        );
+    }
+    column.description.clone()
 }
 
 pub fn cells(columns: &[Column], object: &Value, now: Timestamp) -> Vec<Value> {
@@ -37,10 +48,8 @@ fn cell(column: &Column, object: &Value, now: Timestamp) -> Value {
             None => Value::Null,
         },
         ("integer" | "number" | "boolean", [value, ..]) => (*value).clone(),
-        (_, values) => {
-            let texts: Vec<String> = values.iter().map(|v| text(v)).collect();
-            texts.join(",").into()
-        }
+        // Of several values the first is shown, as upstream does.
+        (_, [value, ..]) => text(value).into(),
     }
 }
 

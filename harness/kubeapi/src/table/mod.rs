@@ -1,6 +1,8 @@
 //! Tables: what `kubectl get` prints.
 
 pub mod age;
+mod autoscaling;
+mod cluster;
 mod config;
 mod custom;
 mod nodes;
@@ -82,6 +84,7 @@ fn printer(served: &Served) -> Printer {
         .or_else(|| services::printer(key))
         .or_else(|| nodes::printer(key))
         .or_else(|| volumes::printer(key))
+        .or_else(|| cluster::printer(key))
         .or_else(|| config::printer(key))
         .unwrap_or(Printer {
             heads: DEFAULT,
@@ -134,12 +137,16 @@ pub fn of_list<'a>(
     table["metadata"] = metadata.clone();
     let row = |cells: Vec<Value>, object: &Value| {
         let mut row = json!({"cells": cells});
+        let conditions = pods::conditions(served, object);
         let object = match include {
             Include::None => Value::Null,
-            Include::Metadata => metadata::of(object),
+            Include::Metadata => metadata::in_version(object, version),
             Include::Object => object.clone(),
         };
         row["object"] = object;
+        if let Some(conditions) = conditions {
+            row["conditions"] = conditions;
+        }
         row
     };
     let columns = &served.version().columns;

@@ -1,10 +1,12 @@
 //! Pods and pod templates.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Head, Printer, age, col, containers, or_none, wide};
 use crate::object;
+use crate::registry::Served;
+use crate::registry::builtin::PODS as STORED_PODS;
 
 const PODS: &[Head] = &[
     col("Name"),
@@ -23,6 +25,20 @@ const TEMPLATES: &[Head] = &[
     col("Images"),
     col("Pod Labels"),
 ];
+
+/// What is said of the row of a pod that has ended.
+pub fn conditions(served: &Served, pod: &Value) -> Option<Value> {
+    if &*served.resource.storage != STORED_PODS {
+        return None;
+    }
+    let phase = object::text(pod, &["status", "phase"]);
+    let message = match phase {
+        "Succeeded" => "The pod has completed successfully.",
+        "Failed" => "The pod failed.",
+        _ => return None,
+    };
+    Some(json!([{"type": "Completed", "status": "True", "reason": phase, "message": message}]))
+}
 
 pub fn printer(key: (&str, &str)) -> Option<Printer> {
     let (heads, cells): (_, fn(&Value, Timestamp) -> Vec<Value>) = match key {

@@ -6,6 +6,12 @@ use serde_json::Value;
 use super::{Head, Printer, age, col, or_none, selector, wide};
 use crate::object;
 
+const INGRESS_CLASS: &[Head] = &[
+    col("Name"),
+    col("Controller"),
+    col("Parameters"),
+    col("Age"),
+];
 const SERVICE: &[Head] = &[
     col("Name"),
     col("Type"),
@@ -41,6 +47,21 @@ pub fn printer(key: (&str, &str)) -> Option<Printer> {
         ("", "endpoints") => (ENDPOINTS, endpoints),
         ("discovery.k8s.io", "endpointslices") => (SLICE, slice),
         ("networking.k8s.io", "ingresses") => (INGRESS, ingress),
+        ("networking.k8s.io", "ingressclasses") => (INGRESS_CLASS, |object, now| {
+            let parameters = object::at(object, &["spec", "parameters"]);
+            let text = |key: &str| object::text(parameters, &[key]);
+            let parameters = match (parameters.is_object(), text("apiGroup")) {
+                (false, _) => "<none>".to_owned(),
+                (true, "") => format!("{}/{}", text("kind"), text("name")),
+                (true, group) => format!("{}.{group}/{}", text("kind"), text("name")),
+            };
+            vec![
+                object::name(object).into(),
+                object::text(object, &["spec", "controller"]).into(),
+                parameters.into(),
+                age(object, now),
+            ]
+        }),
         ("networking.k8s.io", "networkpolicies") => (NETWORK_POLICY, |object, now| {
             vec![
                 object::name(object).into(),

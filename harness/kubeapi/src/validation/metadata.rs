@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::field;
 use super::name::{NameRule, dns1123_label, label_value, qualified};
 use crate::object;
-use crate::schema::FieldError;
+use crate::schema::{FieldError, Gvk};
 
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 /// Finalizers the garbage collector works with.
@@ -13,7 +13,12 @@ pub const ORPHAN: &str = "orphan";
 pub const FOREGROUND: &str = "foregroundDeletion";
 
 /// Metadata of an object about to be created.
-pub fn on_create(object: &Value, namespaced: bool, rule: NameRule) -> Vec<FieldError> {
+pub fn on_create(
+    object: &Value,
+    namespaced: bool,
+    custom: bool,
+    rule: NameRule,
+) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let generate = object::meta(object, "generateName");
     let name = object::name(object);
@@ -46,7 +51,21 @@ pub fn on_create(object: &Value, namespaced: bool, rule: NameRule) -> Vec<FieldE
     }
     errors.extend(common(object));
     errors.extend(finalizers(object));
+    if !custom {
+        let names = object::finalizers(object);
+        let names = names.into_iter().enumerate();
+        errors.extend(names.filter_map(|(at, name)| {
+            unknown_finalizer(name, &format!("metadata.finalizers[{at}]"))
+        }));
+    }
     errors
+}
+
+/// Finalizers without a domain are upstream's own.
+pub fn unknown_finalizer(name: &str, path: &str) -> Option<FieldError> {
+    let known = name.contains('/') || matches!(name, ORPHAN | FOREGROUND | "kubernetes");
+    let why = "name is neither a standard finalizer name nor is it fully qualified";
+    (!known).then(|| field::invalid(path, name, why))
 }
 
 /// Metadata of an object about to replace another.
@@ -148,6 +167,22 @@ fn owners(object: &Value) -> Vec<FieldError> {
             if value.is_empty() {
                 errors.push(field::invalid(&format!("{path}.{key}"), value, complaint));
             }
+        }
+        let api_version = object::text(owner, &["apiVersion"]);
+        if api_version.matches('/').count() > 1 {
+            errors.push(field::invalid(
+                &format!("{path}.apiVersion"),
+                api_version,
+                "version must not be empty",
+            ));
+        }
+        let gvk = Gvk::from_api_version(api_version, object::text(owner, &["kind"]));
+        if gvk.kind == "Event" && matches!(gvk.group.as_str(), "" | "events.k8s.io") {
+            let why = format!(
+                "{}/{}, Kind={} is disallowed from being an owner",
+                gvk.group, gvk.version, gvk.kind
+            );
+            errors.push(field::invalid(path, owner.clone(), &why));
         }
         if object::at(owner, &["controller"]) == &Value::Bool(true) {
             let this = format!(

@@ -8,15 +8,33 @@ use super::{Part, Write};
 use crate::kinds::workloads::selects;
 use crate::object;
 use crate::request::{DeleteOptions, Query};
-use crate::status::{Cause, Reason, Status, success};
+use crate::schema::Gvk;
+use crate::status::{Cause, Reason, Status};
+use crate::validation::field;
 
 impl Write<'_> {
     /// Puts a pod on the node its Binding names.
     pub fn bind(&self, pod: &str, binding: &Value) -> Result<Value, Status> {
         let node = object::text(binding, &["target", "name"]);
+        // Upstream does not classify these two.
+        let odd = |error: crate::schema::FieldError| {
+            Err(Status::new(500, Reason::Unknown, error.to_string()))
+        };
+        let kind = object::text(binding, &["target", "kind"]);
+        if !matches!(kind, "" | "Node") {
+            return odd(field::not_supported(
+                "target.kind",
+                kind,
+                &["Node", "<empty>"],
+            ));
+        }
         if node.is_empty() {
-            let error = crate::validation::field::required("target.name", "");
-            return Err(Status::invalid("", "Binding", pod, &[error]));
+            return odd(field::required("target.name", ""));
+        }
+        if object::name(binding) != pod {
+            return Err(Status::bad_request(
+                "name in URL does not match name in Binding object",
+            ));
         }
         let now = object::time(Timestamp::now());
         self.change(pod, Part::View("binding"), Ownership::Noted, |current| {
@@ -25,12 +43,17 @@ impl Write<'_> {
             if object::is_deleting(current) {
                 return conflict(format!("pod {pod} is being deleted, cannot be assigned to a host"));
             }
+            self.check_uid(binding, current)?;
             let assigned = object::text(current, &["spec", "nodeName"]);
             if !assigned.is_empty() {
                 return conflict(format!("pod {pod} is already assigned to node {assigned:?}"));
             }
             let mut new = current.clone();
             object::set(&mut new, &["spec", "nodeName"], node);
+            let annotations = object::map(binding, &["metadata", "annotations"]);
+            for (key, value) in annotations.into_iter().flatten() {
+                object::set(&mut new, &["metadata", "annotations", key], value.clone());
+            }
             let conditions = object::child(&mut new, "status");
             let mut list: Vec<Value> = object::list(conditions, &["conditions"])
                 .iter()
@@ -48,15 +71,25 @@ impl Write<'_> {
 
     /// Deletes a pod unless a disruption budget forbids it.
     pub fn evict(&self, pod: &str, eviction: &Value) -> Result<Value, Status> {
+        let kind = object::text(eviction, &["kind"]);
+        if !matches!(kind, "" | "Eviction") {
+            let mut eviction = eviction.clone();
+            crate::decode::expect_kind(&mut eviction, &Gvk::new("policy", "v1", "Eviction"))?;
+        }
+        if object::name(eviction) != pod {
+            return Err(Status::bad_request(
+                "name in URL does not match name in Eviction object",
+            ));
+        }
         let entry = self.core.entry(self.served, self.namespace, pod)?;
         self.check_budgets(&entry.object)?;
         let options = object::at(eviction, &["deleteOptions"]);
         let mut options = DeleteOptions::parse(&Query::default(), options)?;
         options.dry_run |= self.options.dry_run;
         super::delete::delete(self.core, self.served, self.namespace, pod, &options)?;
-        let mut answer = success("", "", "", "");
-        answer["code"] = 201.into();
-        Ok(answer)
+        Ok(
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+        )
     }
 
     fn check_budgets(&self, pod: &Value) -> Result<(), Status> {

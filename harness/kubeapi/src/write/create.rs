@@ -13,7 +13,7 @@ use crate::kinds::crds;
 use crate::object;
 use crate::registry::builtin::CRDS;
 use crate::status::{Reason, Status};
-use crate::storage::Refused;
+use crate::storage::{Key, Refused};
 use crate::validation;
 
 /// How often a generated name that is taken is replaced by another.
@@ -53,9 +53,9 @@ impl Write<'_> {
     }
 
     fn create_once(&self, mut object: Value, ownership: Ownership) -> Result<Outcome, Status> {
+        admission::namespace::check(self.core, self.served, self.namespace, &object)?;
         self.prepare(&mut object)?;
         let resource = &self.served.resource;
-        admission::namespace::check(self.core, self.served, self.namespace, &object)?;
         // Addresses stay reserved until the service that has them is stored.
         let _reserved = admission::service::needs_address(self.served).then(|| {
             self.core
@@ -71,20 +71,26 @@ impl Write<'_> {
         self.served.strategy().prepare_create(&mut object);
         self.default(&mut object);
         admission::pod::admit(self.core, self.served, &mut object)?;
+        admission::priority::check_class(self.core, self.served, &object)?;
         admission::service::allocate(self.core, self.served, &mut object, None)?;
-        let mut errors =
-            validation::metadata::on_create(&object, resource.namespaced, resource.name_rule);
+        let mut errors = validation::metadata::on_create(
+            &object,
+            resource.namespaced,
+            resource.is_custom(),
+            resource.name_rule,
+        );
         errors.extend(self.violations(&object, None));
         self.invalid(&object, errors)?;
+        admission::crd::check_instance(self.core, self.served, object::name(&object))?;
         admission::crd::check_names(self.core, self.served, &object)?;
         if &*resource.storage == CRDS {
             crds::established(&mut object, Timestamp::now());
         }
         let object = convert::to_stored(self.served, object);
+        let key = Key::of(&object);
         if self.options.dry_run {
-            let key = crate::storage::Key::of(&object);
             return match self.core.store.get(&resource.storage, &key) {
-                Some(_) => Err(self.exists(&object)),
+                Some(_) => Err(self.exists(object::name(&object), &key)),
                 None => Ok(Outcome::Dry(object)),
             };
         }
@@ -94,27 +100,31 @@ impl Write<'_> {
             .store
             .create(&resource.storage, object)
             .map_err(|refused| match refused {
-                Refused::Exists | Refused::Stale => {
-                    Status::already_exists(self.group(), self.plural(), &name)
-                }
+                Refused::Exists | Refused::Stale => self.exists(&name, &key),
             })?;
         admission::after_create(self.core, self.served, &entry.object);
         Ok(Outcome::Stored(entry))
     }
 
-    fn exists(&self, object: &Value) -> Status {
-        Status::already_exists(self.group(), self.plural(), object::name(object))
+    fn exists(&self, name: &str, key: &Key) -> Status {
+        let mut status = Status::already_exists(self.group(), self.plural(), name);
+        let there = self.core.store.get(&self.served.resource.storage, key);
+        if there.is_some_and(|entry| object::is_deleting(&entry.object)) {
+            status.message = format!("object is being deleted: {}", status.message);
+        }
+        status
     }
 
     /// Names, system metadata, what is not the client's to set, and defaults.
     fn prepare(&self, object: &mut Value) -> Result<(), Status> {
-        let namespace = self
-            .served
-            .resource
-            .namespaced
-            .then_some(self.namespace)
-            .flatten();
-        match_namespace(object, namespace)?;
+        match_namespace(object, self.own_namespace())?;
+        if !object::resource_version(object).is_empty() {
+            return Err(Status::new(
+                500,
+                Reason::Unknown,
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
         let prefix = object::meta(object, "generateName").to_owned();
         if object::name(object).is_empty() && !prefix.is_empty() {
             object::set(object, &["metadata", "name"], generate_name(&prefix));

@@ -20,7 +20,7 @@ use crate::validation::metadata::{FOREGROUND, ORPHAN};
 #[derive(Debug)]
 pub enum Deleted {
     /// The object is gone; its last state.
-    Gone(Arc<Entry>),
+    Gone(Value),
     /// The object waits for its grace period or finalizers.
     Waiting(Arc<Entry>),
     /// A dry run.
@@ -30,8 +30,8 @@ pub enum Deleted {
 impl Deleted {
     pub fn object(&self) -> &Value {
         match self {
-            Self::Gone(entry) | Self::Waiting(entry) => &entry.object,
-            Self::Dry(object) => object,
+            Self::Waiting(entry) => &entry.object,
+            Self::Gone(object) | Self::Dry(object) => object,
         }
     }
 }
@@ -68,9 +68,24 @@ fn delete_entry(
     }
     if removable(&object, storage) {
         // Watchers see the last stored state, as upstream: the deletion mark of an immediate removal is never stored.
-        let last = object::is_deleting(&entry.object).then_some(object);
+        let last = object::is_deleting(&entry.object).then(|| object.clone());
         let gone = core.store.delete(storage, entry, last).ok()?;
-        return Some(Deleted::Gone(gone));
+        // Who deletes what has a grace period sees the mark, though.
+        let graceful = served
+            .strategy()
+            .grace_period(&entry.object, None)
+            .is_some();
+        let mut answer = if graceful {
+            object
+        } else {
+            gone.object.clone()
+        };
+        object::set(
+            &mut answer,
+            &["metadata", "resourceVersion"],
+            object::resource_version(&gone.object),
+        );
+        return Some(Deleted::Gone(answer));
     }
     if object == entry.object {
         return Some(Deleted::Waiting(entry.clone()));
@@ -83,15 +98,21 @@ fn delete_entry(
 fn marked(served: &Served, object: &Value, options: &DeleteOptions, now: Timestamp) -> Value {
     let mut marked = object.clone();
     let storage: &str = &served.resource.storage;
-    propagation_finalizers(&mut marked, options.propagation);
+    propagation_finalizers(
+        &mut marked,
+        options.propagation.or(default_propagation(storage)),
+    );
     if storage == CRDS {
         let mut finalizers: Vec<String> = object::finalizers(&marked)
             .into_iter()
             .map(str::to_owned)
             .collect();
         let ours = crate::kinds::crds::FINALIZER;
-        if !object::is_deleting(object) && !finalizers.iter().any(|f| f == ours) {
-            finalizers.push(ours.to_owned());
+        if !object::is_deleting(object) {
+            crate::kinds::crds::terminating(&mut marked, now);
+            if !finalizers.iter().any(|f| f == ours) {
+                finalizers.push(ours.to_owned());
+            }
         }
         object::set_finalizers(&mut marked, finalizers);
     }
@@ -141,6 +162,11 @@ fn bump_generation(object: &mut Value) {
     if let Some(generation) = object::integer(object, &["metadata", "generation"]) {
         object::set(object, &["metadata", "generation"], generation + 1);
     }
+}
+
+/// Jobs are older than garbage collection: without a word their pods stay.
+pub fn default_propagation(storage: &str) -> Option<Propagation> {
+    (storage == "jobs.batch").then_some(Propagation::Orphan)
 }
 
 fn propagation_finalizers(object: &mut Value, propagation: Option<Propagation>) {

@@ -40,6 +40,16 @@ pub fn match_namespace(object: &mut Value, namespace: Option<&str>) -> Result<()
     Ok(())
 }
 
+/// An object that replaces another must say which: the one in the path.
+pub fn require_name(object: &mut Value, name: &str) -> Result<(), Status> {
+    if object::name(object).is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    match_name(object, name)
+}
+
 /// The object's name must be the one in the path.
 pub fn match_name(object: &mut Value, name: &str) -> Result<(), Status> {
     let given = object::name(object);
@@ -62,7 +72,6 @@ pub fn wipe_system_fields(object: &mut Value) {
         "deletionGracePeriodSeconds",
         "selfLink",
         "resourceVersion",
-        "generation",
     ] {
         object::remove(object, &["metadata", key]);
     }

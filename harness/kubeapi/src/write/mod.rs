@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::convert;
 use crate::object;
 use crate::registry::Served;
+use crate::registry::builtin::CERTIFICATE_REQUESTS;
 use crate::request::WriteOptions;
 use crate::schema::FieldError;
 use crate::server::core::Core;
@@ -83,6 +84,11 @@ impl Write<'_> {
         &self.served.resource.plural
     }
 
+    /// The namespace of the objects this writes.
+    fn own_namespace(&self) -> Option<&str> {
+        self.namespace.filter(|_| self.served.resource.namespaced)
+    }
+
     fn invalid(&self, object: &Value, mut errors: Vec<FieldError>) -> Result<(), Status> {
         let mut seen = Vec::with_capacity(errors.len());
         errors.retain(|error| {
@@ -114,6 +120,7 @@ impl Write<'_> {
     /// Violations of the schema and of the kind's own rules.
     fn violations(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = match &self.served.version().schema {
+            Some(_) if self.served.strategy().says_what_is_required() => Vec::new(),
             Some(schema) => schema.validate(new, old),
             None => Vec::new(),
         };
@@ -139,6 +146,9 @@ impl Write<'_> {
     fn reset(&self, part: Part) -> &'static [&'static str] {
         let custom = self.served.resource.is_custom();
         match part {
+            Part::Main if &*self.served.resource.storage == CERTIFICATE_REQUESTS => {
+                &["spec", "status"]
+            }
             Part::Main if self.served.version().has_status() => &["status"],
             Part::Main | Part::View(_) => &[],
             Part::Status if custom => &["metadata", "spec"],

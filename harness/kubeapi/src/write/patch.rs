@@ -5,8 +5,10 @@ use serde_json::Value;
 use super::create::Ownership;
 use super::{Outcome, Part, Write};
 use crate::decode;
+use crate::go_json;
 use crate::object;
 use crate::patch::{self, ApplyError, ApplyRequest, PatchError};
+use crate::request::WriteOptions;
 use crate::schema::{FieldError, Gvk, go};
 use crate::status::{Cause, Reason, Status};
 
@@ -19,6 +21,13 @@ pub enum Format {
     Apply,
 }
 
+/// Formats of patches that need no schema with merge keys.
+const CUSTOM_FORMATS: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
 impl Format {
     pub fn of(media: &str, custom: bool) -> Result<Self, Status> {
         match media {
@@ -26,6 +35,9 @@ impl Format {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" if !custom => Ok(Self::Strategic),
             "application/apply-patch+yaml" => Ok(Self::Apply),
+            "application/strategic-merge-patch+json" => {
+                Err(Status::unsupported_media_type(CUSTOM_FORMATS))
+            }
             _ => Err(Status::new(
                 415,
                 Reason::UnsupportedMediaType,
@@ -35,6 +47,23 @@ impl Format {
         }
     }
 
+    /// Options that only some formats have.
+    pub fn check(self, options: &WriteOptions) -> Result<(), Status> {
+        if self == Self::Apply && options.anonymous {
+            return Err(invalid_options(FieldError::required(
+                "fieldManager",
+                "is required for apply patch",
+            )));
+        }
+        if self != Self::Apply && options.force {
+            return Err(invalid_options(FieldError::forbidden(
+                "force",
+                "may not be specified for non-apply patch",
+            )));
+        }
+        Ok(())
+    }
+
     /// Reads the patch itself.
     pub fn parse(self, body: &[u8]) -> Result<Value, Status> {
         match self {
@@ -42,14 +71,37 @@ impl Format {
                 let message = format!("error decoding YAML: {}", refusal.message);
                 decode::parse(body, "application/json").map_err(|_| Status::bad_request(message))
             }),
-            _ => serde_json::from_slice(body)
-                .map_err(|e| Status::bad_request(format!("error decoding patch: {e}"))),
+            Self::Strategic => go_json::parse(body).map_err(Status::bad_request),
+            Self::Json | Self::Merge => {
+                let patch = go_json::parse(body);
+                let wrong = |patch: &Value| {
+                    let operations = patch.as_array().filter(|_| self == Self::Json)?;
+                    let wrong = operations.iter().find(|o| !o.is_object() && !o.is_null())?;
+                    Some(go_json::wrong_type(wrong, "handlers.jsonPatchOp"))
+                };
+                patch
+                    .and_then(|patch| wrong(&patch).map_or(Ok(patch), Err))
+                    .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+            }
         }
     }
 }
 
 fn invalid_options(error: FieldError) -> Status {
     Status::invalid("meta.k8s.io", "PatchOptions", "", &[error])
+}
+
+/// Fields of a JSON patch that no operation has.
+fn unknown_operation_fields(patch: &Value) -> Vec<String> {
+    let operations = patch.as_array().into_iter().flatten().enumerate();
+    operations
+        .flat_map(|(at, operation)| {
+            let fields = operation.as_object().into_iter().flat_map(|o| o.keys());
+            fields
+                .filter(|f| !matches!(f.as_str(), "op" | "path" | "from" | "value"))
+                .map(move |field| format!("json patch unknown field \"[{at}].{field}\""))
+        })
+        .collect()
 }
 
 impl Write<'_> {
@@ -65,12 +117,6 @@ impl Write<'_> {
         if format == Format::Apply {
             return self.apply(name, part, patch);
         }
-        if self.options.force {
-            return Err(invalid_options(FieldError::forbidden(
-                "force",
-                "may not be specified for non-apply patch",
-            )));
-        }
         let said = std::cell::RefCell::new(Vec::new());
         let outcome = self.change(name, part, Ownership::Note, |current| {
             let mut new = self.patched(format, current, patch)?;
@@ -78,7 +124,11 @@ impl Write<'_> {
                 Format::Strategic => go::plain(patch),
                 _ => new.to_string(),
             };
-            self.checked(&mut new, name, &shown, &mut said.borrow_mut())?;
+            let noticed = match format {
+                Format::Json => unknown_operation_fields(patch),
+                _ => Vec::new(),
+            };
+            self.checked(&mut new, name, &shown, noticed, &mut said.borrow_mut())?;
             Ok(new)
         })?;
         warnings.append(&mut said.into_inner());
@@ -116,27 +166,25 @@ impl Write<'_> {
         new: &mut Value,
         name: &str,
         shown: &str,
+        noticed: Vec<String>,
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
         warnings.clear();
         decode::expect_kind(new, &self.served.gvk())?;
         if let Some(schema) = &self.served.version().schema {
-            decode::fit(new, schema, self.options.validation, warnings).map_err(|why| {
-                let error = FieldError::invalid("patch", &shown.into(), &why);
-                Status::invalid("", "", "", &[error])
-            })?;
+            decode::fit(new, schema, self.options.validation, noticed, warnings).map_err(
+                |why| {
+                    let error = FieldError::invalid("patch", &shown.into(), &why);
+                    Status::invalid("", "", "", &[error])
+                },
+            )?;
         }
-        super::metadata::match_name(new, name)
+        super::metadata::require_name(new, name)?;
+        super::metadata::match_namespace(new, self.own_namespace())
     }
 
     fn apply(&self, name: &str, part: Part, applied: &Value) -> Result<(Outcome, bool), Status> {
         let mut applied = applied.clone();
-        if self.options.anonymous {
-            return Err(invalid_options(FieldError::required(
-                "fieldManager",
-                "is required for apply patch",
-            )));
-        }
         let gvk = Gvk::from_api_version(
             object::text(&applied, &["apiVersion"]),
             object::text(&applied, &["kind"]),
@@ -148,13 +196,7 @@ impl Write<'_> {
             )));
         }
         super::metadata::match_name(&mut applied, name)?;
-        let namespace = self
-            .served
-            .resource
-            .namespaced
-            .then_some(self.namespace)
-            .flatten();
-        super::metadata::match_namespace(&mut applied, namespace)?;
+        super::metadata::match_namespace(&mut applied.clone(), self.own_namespace())?;
         let changed = self.change(name, part, Ownership::Noted, |current| {
             self.applied(Some(current), &applied, part)
         });

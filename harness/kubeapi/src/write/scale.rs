@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::create::Ownership;
+use super::metadata::require_name;
 use super::{Outcome, Part, Write};
 use crate::object;
 use crate::registry::ScalePaths;
@@ -81,6 +82,17 @@ pub fn selector_text(selector: &Value) -> String {
     terms.join(",")
 }
 
+/// A custom resource whose field is missing has no Scale.
+pub fn check(object: &Value, paths: &ScalePaths) -> Result<(), Status> {
+    if object::at(object, &keys(&paths.spec_replicas)).is_null() {
+        let path = paths.spec_replicas.join(".");
+        return Err(Status::internal(&format!(
+            "the spec replicas field \".{path}\" does not exist"
+        )));
+    }
+    Ok(())
+}
+
 /// The kind of the subresource's object.
 pub fn gvk() -> Gvk {
     Gvk::new("autoscaling", "v1", "Scale")
@@ -95,12 +107,19 @@ impl Write<'_> {
         make: impl Fn(&Value) -> Result<Value, Status>,
     ) -> Result<Outcome, Status> {
         self.change(name, Part::View("scale"), Ownership::Note, |current| {
-            let scale = make(&show(current, paths))?;
+            let mut scale = make(&show(current, paths))?;
             let version = object::resource_version(&scale);
             if !version.is_empty() && version != object::resource_version(current) {
                 return Err(Status::modified(self.group(), self.plural(), name));
             }
+            require_name(&mut scale, name)?;
             let replicas = object::integer(&scale, &["spec", "replicas"]).unwrap_or(0);
+            if replicas < 0 && self.served.resource.is_custom() {
+                let path = format!(".{}", paths.spec_replicas.join("."));
+                let error = field::invalid(&path, replicas, "should be a non-negative integer");
+                let kind = &self.served.resource.kind;
+                return Err(Status::invalid(self.group(), kind, name, &[error]));
+            }
             if replicas < 0 {
                 let error = field::invalid(
                     "spec.replicas",

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::create::Ownership;
-use super::metadata::{dedup_owners, match_name, match_namespace, same_content};
+use super::metadata::{dedup_owners, match_namespace, require_name, same_content};
 use super::{Outcome, Part, Write};
 use crate::admission;
 use crate::convert;
 use crate::kinds::{crds, restore};
 use crate::object;
 use crate::registry::builtin::{CRDS, NAMESPACES};
-use crate::status::Status;
+use crate::status::{Reason, Status};
 use crate::storage::{Entry, Refused};
 use crate::validation;
 
@@ -24,14 +24,9 @@ impl Write<'_> {
     /// Replaces an object by one a client sent (PUT). Returns whether it was created instead.
     pub fn put(&self, name: &str, part: Part, object: &Value) -> Result<(Outcome, bool), Status> {
         let mut object = object.clone();
-        match_name(&mut object, name)?;
-        let namespace = self
-            .served
-            .resource
-            .namespaced
-            .then_some(self.namespace)
-            .flatten();
-        match_namespace(&mut object, namespace)?;
+        require_name(&mut object, name)?;
+        match_namespace(&mut object, self.own_namespace())?;
+        check_version(&object)?;
         let changed = self.change(name, part, Ownership::Note, |current| {
             self.check_uid(&object, current)?;
             if object::resource_version(&object).is_empty()
@@ -42,7 +37,12 @@ impl Write<'_> {
                     0,
                     "must be specified for an update",
                 );
-                self.invalid(&object, vec![error])?;
+                return Err(Status::invalid(
+                    self.group(),
+                    self.plural(),
+                    object::name(&object),
+                    &[error],
+                ));
             }
             Ok(object.clone())
         });
@@ -59,7 +59,7 @@ impl Write<'_> {
     }
 
     /// An object with a uid must replace the object with that uid.
-    fn check_uid(&self, object: &Value, current: &Value) -> Result<(), Status> {
+    pub(super) fn check_uid(&self, object: &Value, current: &Value) -> Result<(), Status> {
         let (wanted, found) = (object::uid(object), object::uid(current));
         if wanted.is_empty() || wanted == found {
             return Ok(());
@@ -69,9 +69,31 @@ impl Write<'_> {
             self.plural(),
             object::name(current),
             &format!(
-                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: \
+                 Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}",
+                self.key(current)
             ),
         ))
+    }
+
+    /// Where upstream would store an object; its messages say so.
+    pub(super) fn key(&self, object: &Value) -> String {
+        let resource = &self.served.resource;
+        let place = match (resource.group.as_str(), resource.plural.as_str()) {
+            (group, plural) if resource.is_custom() => format!("{group}/{plural}"),
+            ("", "nodes") => "minions".to_owned(),
+            ("", "services") => "services/specs".to_owned(),
+            ("", "endpoints") => "services/endpoints".to_owned(),
+            ("", "replicationcontrollers") => "controllers".to_owned(),
+            ("networking.k8s.io", "ingresses") => "ingress".to_owned(),
+            (_, plural) => plural.to_owned(),
+        };
+        let (namespace, name) = (object::namespace(object), object::name(object));
+        if namespace.is_empty() {
+            format!("/registry/{place}/{name}")
+        } else {
+            format!("/registry/{place}/{namespace}/{name}")
+        }
     }
 
     /// Changes an object by a function of its current state (in the version of the request). A result with another
@@ -112,10 +134,19 @@ impl Write<'_> {
         let mut errors = validation::metadata::on_update(new, current);
         if part == Part::Status {
             if let Some(schema) = &self.served.version().schema {
-                errors.extend(schema.validate(new, Some(current)));
+                let found = schema.validate(new, Some(current)).into_iter();
+                // Upstream validates the status by itself.
+                errors.extend(found.map(|mut error| {
+                    error.message = error.message.replace(": status.", ": ");
+                    error
+                }));
             }
         } else if part == Part::Main {
             errors.extend(self.violations(new, Some(current)));
+        } else if part == Part::View("ephemeralcontainers") {
+            errors.extend(crate::kinds::pods::ephemeral_change(new, current));
+        } else if part == Part::View("resize") {
+            errors.extend(crate::kinds::pods::resize(new));
         }
         self.invalid(new, errors)
     }
@@ -127,14 +158,19 @@ impl Write<'_> {
             return Ok(Some(Outcome::Dry(new)));
         }
         let resource = &self.served.resource;
+        let mut last = None;
         let stored = if removable(&new, &resource.storage) {
-            self.core.store.delete(&resource.storage, entry, Some(new))
+            // Watchers see the last state that was stored.
+            last = Some(new);
+            self.core.store.delete(&resource.storage, entry, None)
         } else if new == entry.object {
             return Ok(Some(Outcome::Stored(entry.clone())));
         } else {
             self.core.store.update(&resource.storage, entry, new)
         };
         match stored {
+            // The last answer about an object that is gone has the version before.
+            Ok(_) if last.is_some() => Ok(last.map(Outcome::Dry)),
             Ok(entry) => {
                 admission::after_update(self.core, self.served, &entry.object)?;
                 Ok(Some(Outcome::Stored(entry)))
@@ -166,7 +202,11 @@ impl Write<'_> {
         }
         let ignore_status = self.served.version().has_status();
         let counts = strategy.counts_generation() && part != Part::View("binding");
-        if counts && !same_content(new, old, ignore_status) {
+        let changed = !same_content(new, old, ignore_status)
+            || counted_metadata(&self.served.resource.storage).is_some_and(|path| {
+                part == Part::Main && object::at(new, path) != object::at(old, path)
+            });
+        if counts && changed {
             let generation = object::integer(old, &["metadata", "generation"]).unwrap_or(0);
             object::set(new, &["metadata", "generation"], generation + 1);
         }
@@ -175,6 +215,8 @@ impl Write<'_> {
         }
         if &*self.served.resource.storage == CRDS && part == Part::Main {
             crds::established(new, Timestamp::now());
+        } else if &*self.served.resource.storage == CRDS && part == Part::Status {
+            crds::keep_stored(new);
         }
         Ok(())
     }
@@ -197,9 +239,10 @@ impl Write<'_> {
                 }
                 *new = kept;
             }
-            Part::View("finalize") => {
+            Part::View("approval") => {
                 let mut kept = old.clone();
-                restore(&mut kept, new, &["spec", "finalizers"]);
+                restore(&mut kept, new, &["status", "conditions"]);
+                restore(&mut kept, new, &["metadata", "managedFields"]);
                 *new = kept;
             }
             Part::View("ephemeralcontainers") => {
@@ -212,6 +255,16 @@ impl Write<'_> {
             Part::View(_) => restore(new, old, &["status"]),
         }
     }
+}
+
+/// A version must be a number before it can be compared.
+fn check_version(object: &Value) -> Result<(), Status> {
+    let version = object::resource_version(object);
+    if version.is_empty() || version.parse::<u64>().is_ok() {
+        return Ok(());
+    }
+    let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+    Err(Status::new(500, Reason::Unknown, why))
 }
 
 /// What an update cannot change: identity, times, generation.
@@ -232,6 +285,15 @@ fn restore_system_fields(new: &mut Value, old: &Value) {
         restore(new, old, &[key]);
     }
     object::remove(new, &["metadata", "selfLink"]);
+}
+
+/// Metadata whose changes count as changes of what is desired.
+fn counted_metadata(storage: &str) -> Option<&'static [&'static str]> {
+    match storage {
+        "deployments.apps" => Some(&["metadata", "annotations"]),
+        "endpointslices.discovery.k8s.io" => Some(&["metadata", "labels"]),
+        _ => None,
+    }
 }
 
 /// Whether an object that is being deleted has nothing left to wait for.

@@ -158,10 +158,15 @@ impl PodConnector for Toy {
         _: &str,
         port: u16,
     ) -> Result<Box<dyn AsyncReadWrite>, Status> {
-        if port != 80 {
-            return Err(Status::internal("connection refused"));
-        }
         let (near, far) = tokio::io::duplex(1024);
+        match port {
+            80 => {}
+            8080 => {
+                tokio::spawn(http_server(far));
+                return Ok(Box::new(near));
+            }
+            _ => return Err(Status::internal("connection refused")),
+        }
         tokio::spawn(async move {
             let (mut reader, mut writer) = tokio::io::split(far);
             let mut buffer = [0; 64];
@@ -174,6 +179,22 @@ impl PodConnector for Toy {
         });
         Ok(Box::new(near))
     }
+}
+
+/// Answers one HTTP request with its method, its path and its body.
+async fn http_server(connection: tokio::io::DuplexStream) {
+    use http_body_util::BodyExt;
+    let service =
+        hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async {
+            let line = format!("{} {}", request.method(), request.uri());
+            let body = request.into_body().collect().await?.to_bytes();
+            let text = format!("{line} {}", String::from_utf8_lossy(&body));
+            Ok::<_, hyper::Error>(http::Response::new(text))
+        });
+    // The client may hang up at any time.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(hyper_util::rt::TokioIo::new(connection), service)
+        .await;
 }
 
 /// A server whose pods are toys.

@@ -73,6 +73,13 @@ pub(super) async fn drive<K, F>(
             reconcile,
             |object: Arc<K>, error: &Failure, _| match error {
                 Failure::Api(kube::Error::Api(status)) if status.code == 409 => Action::requeue(CONFLICT),
+                // Deleted meanwhile, which the watch is about to tell.
+                Failure::Api(kube::Error::Api(status))
+                    if status.code == 404
+                        && status.details.as_ref().is_some_and(|about| about.name == object.name_any()) =>
+                {
+                    Action::await_change()
+                }
                 error => {
                     tracing::warn!(%error, kind = %K::kind(&()), name = object.name_any(), "not reconciled");
                     Action::requeue(FAILURE)
@@ -175,22 +182,23 @@ where
 }
 
 /// Writes a status if it differs from the one that is there.
-pub(super) async fn write_status<K>(
+pub(super) async fn write_status<K, S>(
     client: &Client,
     object: &K,
-    before: Value,
-    after: Value,
+    before: Option<&S>,
+    after: &S,
 ) -> Result<(), Failure>
 where
+    S: serde::Serialize,
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
         + Debug
         + DeserializeOwned,
 {
+    let (before, mut after) = (value(before), value(Some(after)));
     if before == after {
         return Ok(());
     }
-    let mut after = after;
     // a merge patch keeps what it does not mention
     if let (Value::Object(before), Value::Object(after)) = (&before, &mut after) {
         for key in before.keys() {
@@ -282,7 +290,7 @@ pub(super) fn count<T>(items: impl IntoIterator<Item = T>) -> i32 {
 }
 
 /// As a JSON value; what cannot be written cannot have been read.
-pub(super) fn value<T: serde::Serialize>(object: Option<&T>) -> Value {
+fn value<T: serde::Serialize>(object: Option<&T>) -> Value {
     object
         .and_then(|o| serde_json::to_value(o).ok())
         .unwrap_or_else(|| json!({}))

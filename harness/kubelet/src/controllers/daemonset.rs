@@ -20,7 +20,7 @@ use kube::{Api, Client, ResourceExt};
 
 use super::common::{
     Context, Failure, availability_action, count, drive, has_failed, has_succeeded, is_available,
-    is_deleted, is_ready, owned, value, write_status,
+    is_deleted, is_ready, owned, write_status,
 };
 use super::deployment::{Round, portion};
 use super::scheduler::{matches_node, tolerates};
@@ -97,13 +97,7 @@ async fn reconcile(set: Arc<DaemonSet>, context: Arc<Context>) -> Result<Action,
         collision_count: None,
         conditions: None,
     };
-    write_status(
-        &context.client,
-        &*set,
-        value(set.status.as_ref()),
-        value(Some(&status)),
-    )
-    .await?;
+    write_status(&context.client, &*set, set.status.as_ref(), &status).await?;
     result?;
     Ok(availability_action(&pods, min_ready, now))
 }

@@ -16,6 +16,8 @@ use kube::Client;
 use std::path::PathBuf;
 use tokio::task::JoinSet;
 
+pub use endpoints::settled as endpoints_settled;
+
 use crate::events::Recorder;
 
 /// Running controllers; they end when this is dropped.

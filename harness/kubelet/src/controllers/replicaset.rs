@@ -12,7 +12,7 @@ use kube::{Api, Client, ResourceExt};
 
 use super::common::{
     Context, Failure, availability_action, count, drive, is_active, is_available, is_deleted,
-    is_ready, owned, value, write_status,
+    is_ready, owned, write_status,
 };
 use super::template;
 use crate::events::Recorder;
@@ -78,13 +78,7 @@ async fn reconcile(set: Arc<ReplicaSet>, context: Arc<Context>) -> Result<Action
         observed_generation: set.metadata.generation,
         conditions: before.as_ref().and_then(|b| b.conditions.clone()),
     };
-    write_status(
-        &context.client,
-        &*set,
-        value(before.as_ref()),
-        value(Some(&status)),
-    )
-    .await?;
+    write_status(&context.client, &*set, before.as_ref(), &status).await?;
     result?;
     Ok(availability_action(&active, min_ready, now))
 }

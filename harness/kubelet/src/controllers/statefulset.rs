@@ -15,7 +15,7 @@ use kube::{Client, ResourceExt};
 
 use super::common::{
     Context, Failure, availability_action, count, drive, has_failed, has_succeeded, is_available,
-    is_deleted, is_ready, owned, value, write_status,
+    is_deleted, is_ready, owned, write_status,
 };
 use super::template;
 use crate::events::{Recorder, Severity};
@@ -89,13 +89,7 @@ async fn reconcile(set: Arc<StatefulSet>, context: Arc<Context>) -> Result<Actio
         collision_count: Some(0),
         conditions: before.conditions,
     };
-    write_status(
-        &context.client,
-        &*set,
-        value(set.status.as_ref()),
-        value(Some(&status)),
-    )
-    .await?;
+    write_status(&context.client, &*set, set.status.as_ref(), &status).await?;
     result?;
     Ok(availability_action(&pods, min_ready, now))
 }

@@ -1,6 +1,7 @@
 //! What containers need before they can start: volumes and a sandbox with its network.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -8,13 +9,17 @@ use tokio::time::Instant;
 use super::worker::{Connected, Interrupted, Worker};
 use crate::events::Severity;
 use crate::refs::long_name;
-use crate::sandbox::{self, PodSandbox};
-use crate::volumes::{Interest, Origin, PodVolumes, interests};
+use crate::sandbox::{self, PodSandbox, ResolvConf};
+use crate::volumes::{Interest, PodVolumes, Surroundings, interests};
 use crate::{CniOutcome, Sandbox};
+
+/// After a renewal that failed.
+const RENEWAL_RETRY: Duration = Duration::from_secs(10);
 
 impl Worker {
     pub(super) async fn have_volumes(&mut self) -> Result<bool, Interrupted> {
         if self.volumes.is_some() {
+            self.renew().await;
             return Ok(true);
         }
         let now = Instant::now();
@@ -27,14 +32,14 @@ impl Worker {
         }
         let facts = self.facts();
         let shared = Arc::clone(&self.node.shared);
-        let origin = Origin {
+        let around = Surroundings {
             client: &shared.client,
             state: &shared.state,
             facts: &facts,
         };
         let pod = Arc::clone(&self.pod);
         match self
-            .unless_ending(PodVolumes::set_up(&origin, &pod))
+            .unless_ending(PodVolumes::set_up(&around, &pod))
             .await?
         {
             Ok(volumes) => {
@@ -51,6 +56,19 @@ impl Worker {
                 }
                 Ok(false)
             }
+        }
+    }
+
+    /// Files that will not be good for ever are made anew in time.
+    async fn renew(&mut self) {
+        let renewal = |worker: &Self| worker.volumes.as_ref().and_then(PodVolumes::renewal);
+        let now = Instant::now();
+        if renewal(self).is_some_and(|at| at <= now) {
+            self.refresh_all().await;
+        }
+        if let Some(at) = renewal(self) {
+            // What could not be renewed is tried again, but not at once.
+            self.wake_at(if at <= now { now + RENEWAL_RETRY } else { at });
         }
     }
 
@@ -99,8 +117,12 @@ impl Worker {
     async fn connect(&self) -> Result<Result<Connected, String>, Interrupted> {
         let shared = &self.node.shared;
         let config = &self.node.config;
-        let sandbox = match PodSandbox::create(&self.pod, config, &shared.dns, &shared.state).await
-        {
+        let resolv_conf = ResolvConf::of(&self.pod, &shared.dns);
+        for omitted in resolv_conf.omitted() {
+            self.event(Severity::Warning, "DNSConfigForming", omitted.to_string());
+        }
+        let made = PodSandbox::create(&self.pod, config, &resolv_conf, &shared.state).await;
+        let sandbox = match made {
             Ok(sandbox) => sandbox,
             Err(error) => return Ok(Err(format!("failed to create containerd task: {error}"))),
         };
@@ -186,12 +208,12 @@ impl Worker {
     async fn refresh_all(&mut self) {
         let facts = self.facts();
         let Some(volumes) = &self.volumes else { return };
-        let origin = Origin {
+        let around = Surroundings {
             client: &self.node.shared.client,
             state: &self.node.shared.state,
             facts: &facts,
         };
-        if let Err(error) = volumes.refresh(&origin, &self.pod).await {
+        if let Err(error) = volumes.refresh(&around, &self.pod).await {
             self.event(Severity::Warning, "FailedMount", error.to_string());
         }
     }

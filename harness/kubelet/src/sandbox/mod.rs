@@ -2,6 +2,7 @@
 
 mod files;
 mod namespaces;
+mod resolv;
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +10,13 @@ use k8s_openapi::api::core::v1::Pod;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use trunkline_fabric::NetNs;
 
-pub(crate) use files::{hostname, hosts, resolv_conf};
+pub(crate) use files::{hostname, hosts};
 use namespaces::PodNamespaces;
+pub(crate) use resolv::ResolvConf;
 
+use crate::NodeConfig;
 use crate::error::{Error, Result};
 use crate::oci::{Mount, SharedNamespaces, file_mount};
-use crate::{ClusterDns, NodeConfig};
 
 /// A pod's sandbox. Dropping it releases the namespaces and the files; the network is the [`crate::Cni`]'s.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ impl PodSandbox {
     pub(crate) async fn create(
         pod: &Pod,
         node: &NodeConfig,
-        dns: &ClusterDns,
+        resolv_conf: &ResolvConf,
         state: &Path,
     ) -> Result<Self> {
         let id = crate::refs::new_id();
@@ -49,7 +51,7 @@ impl PodSandbox {
             hostname: name,
             namespaces,
         };
-        sandbox.write_files(&resolv_conf(pod, dns))?;
+        sandbox.write_files(&resolv_conf.to_string())?;
         Ok(sandbox)
     }
 

@@ -6,6 +6,7 @@ mod host_path;
 mod ownership;
 mod payload;
 mod sources;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -13,11 +14,13 @@ use std::path::{Component, Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use kube::ResourceExt;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tokio::time::Instant;
 
 use crate::oci::{ConfigError, Facts, Mount, Propagation, VolumeMount};
 use crate::quantity::Milli;
 
 pub(crate) use sources::{Interest, interests};
+use tokens::Tokens;
 
 /// Why a volume is not there, in the words of a `FailedMount` event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +40,7 @@ impl VolumeError {
 pub(crate) struct PodVolumes {
     dir: PathBuf,
     ready: BTreeMap<String, Ready>,
+    tokens: Tokens,
 }
 
 #[derive(Debug)]
@@ -46,26 +50,47 @@ struct Ready {
     mounted: bool,
 }
 
-/// Where volumes are made from.
-pub(crate) struct Origin<'a> {
+/// The pod's node, as far as volumes are made from it.
+pub(crate) struct Surroundings<'a> {
     pub client: &'a kube::Client,
     pub state: &'a Path,
     pub facts: &'a Facts,
 }
 
+/// Where files of volumes come from.
+struct Origin<'a> {
+    client: &'a kube::Client,
+    facts: &'a Facts,
+    tokens: &'a Tokens,
+}
+
 impl PodVolumes {
     /// Makes all volumes of the pod. What was made is removed again when one fails.
-    pub(crate) async fn set_up(origin: &Origin<'_>, pod: &Pod) -> Result<Self, VolumeError> {
+    pub(crate) async fn set_up(around: &Surroundings<'_>, pod: &Pod) -> Result<Self, VolumeError> {
         let uid = pod.uid().unwrap_or_default();
         let mut volumes = Self {
-            dir: origin.state.join("pods").join(uid),
+            dir: around.state.join("pods").join(uid),
             ready: BTreeMap::new(),
+            tokens: Tokens::default(),
         };
         for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-            let ready = volumes.make(origin, pod, volume).await?;
+            let ready = volumes.make(&volumes.origin(around), pod, volume).await?;
             volumes.ready.insert(volume.name.clone(), ready);
         }
         Ok(volumes)
+    }
+
+    fn origin<'a>(&'a self, around: &Surroundings<'a>) -> Origin<'a> {
+        Origin {
+            client: around.client,
+            facts: around.facts,
+            tokens: &self.tokens,
+        }
+    }
+
+    /// When a file in them will be too old to be of use.
+    pub(crate) fn renewal(&self) -> Option<Instant> {
+        self.tokens.renewal()
     }
 
     async fn make(
@@ -144,13 +169,18 @@ impl PodVolumes {
     }
 
     /// Brings volumes that are made of API objects up to date. One that cannot be made any more stays as it is.
-    pub(crate) async fn refresh(&self, origin: &Origin<'_>, pod: &Pod) -> Result<(), VolumeError> {
+    pub(crate) async fn refresh(
+        &self,
+        around: &Surroundings<'_>,
+        pod: &Pod,
+    ) -> Result<(), VolumeError> {
         for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-            if interests(volume).is_empty() {
+            if interests(volume).is_empty() && !tokens::are_in(volume) {
                 continue;
             }
             if let Some(ready) = self.ready.get(&volume.name) {
-                self.write(origin, pod, volume, &ready.path).await?;
+                let origin = self.origin(around);
+                self.write(&origin, pod, volume, &ready.path).await?;
             }
         }
         Ok(())

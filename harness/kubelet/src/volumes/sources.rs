@@ -1,15 +1,12 @@
 //! Fetching what volumes are made of.
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Pod, ProjectedVolumeSource, Secret, ServiceAccountTokenProjection, Volume,
-    VolumeProjection,
+    ConfigMap, Pod, ProjectedVolumeSource, Secret, Volume, VolumeProjection,
 };
-use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 
-use super::Origin;
-use super::payload::{self, DEFAULT_MODE, File, Payload, mode};
+use super::payload::{self, DEFAULT_MODE, Payload, mode};
+use super::{Origin, tokens};
 use crate::oci::ConfigError;
 
 /// An object in the pod's namespace, or the pod itself, whose changes show in a volume.
@@ -128,7 +125,7 @@ async fn projection(
         return payload::downward(pod, &items, mode, origin.facts);
     }
     if let Some(source) = &source.service_account_token {
-        let file = token(origin, pod, source, mode).await?;
+        let file = tokens::file(origin, pod, source, mode).await?;
         return Ok([(source.path.clone().into(), file)].into());
     }
     Err(ConfigError(
@@ -164,54 +161,4 @@ async fn secret(
         Ok(found) => Ok(found),
         Err(error) => Err(ConfigError(error.to_string())),
     }
-}
-
-/// A token of the pod's service account, readable by the pod's user alone if it has one.
-async fn token(
-    origin: &Origin<'_>,
-    pod: &Pod,
-    source: &ServiceAccountTokenProjection,
-    mode: u32,
-) -> Result<File, ConfigError> {
-    let namespace = pod.namespace().unwrap_or_default();
-    let spec = pod.spec.as_ref();
-    let account = spec
-        .and_then(|s| s.service_account_name.as_deref())
-        .unwrap_or("default");
-    let failed = |reason: String| {
-        ConfigError(format!(
-            "failed to fetch token: serviceaccounts {account:?} of namespace {namespace:?}: {reason}"
-        ))
-    };
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: source.audience.clone().into_iter().collect(),
-            expiration_seconds: Some(source.expiration_seconds.unwrap_or(3600)),
-            bound_object_ref: Some(k8s_openapi::api::authentication::v1::BoundObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Pod".to_owned()),
-                name: pod.metadata.name.clone(),
-                uid: pod.metadata.uid.clone(),
-            }),
-        },
-        ..TokenRequest::default()
-    };
-    let api: Api<k8s_openapi::api::core::v1::ServiceAccount> =
-        Api::namespaced(origin.client.clone(), &namespace);
-    let answer = api
-        .create_token_request(account, &PostParams::default(), &request)
-        .await
-        .map_err(|e| failed(e.to_string()))?;
-    let status = answer
-        .status
-        .ok_or_else(|| failed("the answer holds no token".to_owned()))?;
-    let owner = spec
-        .and_then(|s| s.security_context.as_ref())
-        .and_then(|s| s.run_as_user)
-        .and_then(|uid| u32::try_from(uid).ok());
-    Ok(File {
-        data: status.token.into_bytes(),
-        mode: if owner.is_some() { 0o600 } else { mode },
-        owner,
-    })
 }

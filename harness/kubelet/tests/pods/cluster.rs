@@ -40,6 +40,7 @@ impl Cluster {
         let server = ApiServer::builder()
             .version("v1.34.4")
             .pods(Arc::new(connector.clone()))
+            .mount_tokens(true)
             .build()
             .expect("an API server");
         let client = server.client("system:test");

@@ -45,6 +45,7 @@ tests![
     config::missing_config_maps_are_waited_for,
     config::volumes_of_every_kind,
     config::claims_bind_with_their_first_pod,
+    config::tokens_of_accounts,
     lifecycle::init_containers_go_first,
     lifecycle::sidecars_come_up_first_and_go_last,
     lifecycle::crashes_back_off,

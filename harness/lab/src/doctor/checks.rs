@@ -54,28 +54,6 @@ const OVERLAY_FOR_USERS: (u32, u32) = (5, 11);
 const INOTIFY_INSTANCES: u64 = 128;
 const INOTIFY_WATCHES: u64 = 8192;
 
-impl Check {
-    fn ok(id: CheckId, title: &'static str, found: impl Into<String>) -> Self {
-        Self {
-            id,
-            title,
-            status: Status::Ok,
-            found: found.into(),
-            breaks: "",
-            fix: None,
-        }
-    }
-
-    fn bad(self, status: Status, breaks: &'static str, fix: impl Into<Option<String>>) -> Self {
-        Self {
-            status,
-            breaks,
-            fix: fix.into(),
-            ..self
-        }
-    }
-}
-
 /// A command that needs root, as this user types it.
 fn as_root(facts: &Facts, command: &str) -> String {
     if facts.is_root() {
@@ -287,10 +265,7 @@ fn network_devices(facts: &Facts) -> Check {
             "this kernel does not tell whether it has {}",
             unlisted.join(" and ")
         );
-        Check {
-            status: Status::Info,
-            ..Check::ok(id, title, found)
-        }
+        Check::info(id, title, found)
     } else {
         let found = format!("this kernel does not have {}", missing.join(" and "));
         let command = format!("modprobe --all {}", missing.join(" "));
@@ -392,10 +367,7 @@ fn kvm(facts: &Facts) -> Check {
         Access::Denied(_) => "not for this user: guests are emulated, which is slower",
         Access::Broken(_) => "does not open: guests are emulated, which is slower",
     };
-    Check {
-        status: Status::Info,
-        ..Check::ok(id, title, found)
-    }
+    Check::info(id, title, found)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! What there is to know about a machine.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
-use nix::sys::utsname::uname;
 use nix::unistd::{Uid, User};
+use trunkline_machine::{
+    Access, KernelModule, Modules, free_bytes, inotify_instances, inotify_watches, kernel_version,
+    memory_available, names_in, number, program,
+};
 
 use super::subordinate::SubordinateIds;
 
@@ -66,42 +66,6 @@ pub struct Helpers {
     pub newgidmap: Option<PathBuf>,
 }
 
-/// A device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    Usable,
-    Missing,
-    /// There, but not for this user; its mode.
-    Denied(u32),
-    /// There, but opening it fails otherwise.
-    Broken(String),
-}
-
-impl Access {
-    fn of(path: &Path) -> Self {
-        match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(_) => Self::Usable,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::Denied(
-                fs::metadata(path).map_or(0, |meta| meta.permissions().mode() & 0o7777),
-            ),
-            Err(error) => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-/// A part of the kernel that may be a module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KernelModule {
-    /// Built in or loaded.
-    Present,
-    /// The kernel can load it.
-    Loadable,
-    Missing,
-    /// The kernel came without the lists that would tell.
-    Unlisted,
-}
-
 impl Facts {
     /// Reads everything; what cannot be read is left out.
     pub fn gather(cache: &Path) -> Self {
@@ -133,7 +97,7 @@ impl Facts {
             kvm: Access::of(Path::new("/dev/kvm")),
             kernel: kernel_version(),
             masked: masked(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
-            overlay: modules.overlay(),
+            overlay: modules.file_system("overlay"),
             veth: modules.find("veth"),
             bridge: modules.find("bridge"),
             mmdebstrap: program("mmdebstrap"),
@@ -141,8 +105,8 @@ impl Facts {
             cache: cache.to_owned(),
             cache_free: free_bytes(cache),
             memory_available: memory_available(),
-            inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
-            inotify_watches: number("/proc/sys/fs/inotify/max_user_watches"),
+            inotify_instances: inotify_instances(),
+            inotify_watches: inotify_watches(),
         }
     }
 
@@ -155,65 +119,11 @@ fn ids(file: &str) -> SubordinateIds {
     SubordinateIds::read(Path::new(file)).unwrap_or_default()
 }
 
-fn number(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-fn names_in(directory: &str) -> BTreeSet<String> {
-    fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect()
-}
-
 fn administers() -> bool {
     use caps::{CapSet, Capability, has_cap};
     [Capability::CAP_SYS_ADMIN, Capability::CAP_NET_ADMIN]
         .into_iter()
         .all(|cap| has_cap(None, CapSet::Effective, cap).unwrap_or(false))
-}
-
-/// Administrators' programs count: the lab calls them whatever the user's PATH says.
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|file| {
-            fs::metadata(file)
-                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-        })
-}
-
-/// Of the file system that holds the path or will hold it.
-fn free_bytes(path: &Path) -> Option<u64> {
-    let existing = path.ancestors().find(|dir| dir.exists())?;
-    let stat = statvfs(existing).ok()?;
-    Some(stat.blocks_available() * stat.fragment_size())
-}
-
-fn memory_available() -> Option<u64> {
-    let info = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
-fn kernel_release() -> String {
-    uname()
-        .map(|name| name.release().to_string_lossy().into_owned())
-        .unwrap_or_default()
-}
-
-fn kernel_version() -> (u32, u32) {
-    let release = kernel_release();
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|number| number.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Mount points below /proc. File systems that belong there do not hide anything.
@@ -224,50 +134,6 @@ fn masked(mountinfo: &str) -> Vec<String> {
         .filter(|path| path.starts_with("/proc/") && *path != "/proc/sys/fs/binfmt_misc")
         .map(str::to_owned)
         .collect()
-}
-
-/// The kernel's own lists of what it has.
-struct Modules {
-    file_systems: String,
-    loaded: BTreeSet<String>,
-    listed: Vec<String>,
-}
-
-impl Modules {
-    fn read() -> Self {
-        let release = kernel_release();
-        let list = |file: &str| {
-            let path = Path::new("/lib/modules").join(&release).join(file);
-            fs::read_to_string(path).unwrap_or_default()
-        };
-        Self {
-            file_systems: fs::read_to_string("/proc/filesystems").unwrap_or_default(),
-            loaded: names_in("/sys/module"),
-            listed: vec![list("modules.builtin"), list("modules.dep")],
-        }
-    }
-
-    fn overlay(&self) -> KernelModule {
-        let known = |line: &str| line.split_whitespace().last() == Some("overlay");
-        if self.file_systems.lines().any(known) {
-            KernelModule::Present
-        } else {
-            self.find("overlay")
-        }
-    }
-
-    fn find(&self, name: &str) -> KernelModule {
-        let file = format!("/{name}.ko");
-        if self.loaded.contains(name) {
-            KernelModule::Present
-        } else if self.listed.iter().any(|list| list.contains(&file)) {
-            KernelModule::Loadable
-        } else if self.listed.iter().all(String::is_empty) {
-            KernelModule::Unlisted
-        } else {
-            KernelModule::Missing
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,51 +6,17 @@ mod checks;
 mod facts;
 mod subordinate;
 
-use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
 
-pub use facts::{Access, Facts, Helpers, KernelModule, UserNamespaces};
+pub use facts::{Facts, Helpers, UserNamespaces};
+pub use trunkline_machine::{Access, KernelModule, Status};
 
 use crate::boot::Step;
 
 /// What one check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    pub id: CheckId,
-    pub title: &'static str,
-    pub status: Status,
-    /// What is there, in a few words.
-    pub found: String,
-    /// What does not work without it; empty when all is well.
-    pub breaks: &'static str,
-    /// The one command that mends it.
-    pub fix: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    Ok,
-    /// Tells something; nothing depends on it.
-    Info,
-    /// A lab starts, but something may not work.
-    Warning,
-    /// No lab starts, or none can be built.
-    Failed,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "ok",
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Failed => "failed",
-        })
-    }
-}
+pub type Check = trunkline_machine::Check<CheckId>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]

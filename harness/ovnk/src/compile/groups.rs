@@ -127,7 +127,7 @@ fn udn_services(cx: &mut Context) {
     let addresses: Vec<String> = UDN_SERVICES
         .iter()
         .filter_map(|(namespace, name)| cx.world.services.get(&Key::new(*namespace, *name)))
-        .flatten()
+        .flat_map(|service| &service.cluster_ips)
         .filter(|ip| ip.is_ipv4())
         .map(IpAddr::to_string)
         .collect();

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use crate::nad::Network;
-use crate::names::{Key, controller, layer2_switch, nad_port, prefix};
+use crate::names::{Key, layer2_switch, nad_port, prefix};
 use crate::northbound::{Row, RowRef, Scalar, Table, Value};
-use crate::world::Attachment;
 
 use super::Context;
 use super::cluster::{load_balancer_groups, switch_groups, switch_port, transit_config};
-use super::groups::{Family, address_set, namespace_group, namespace_sets, port_group};
-use super::ports::pod_port;
+use super::namespaces::{Member, namespaces};
+use super::ports::{extend, of_network, pod_port};
 
 pub(super) fn compile(cx: &mut Context, network: &Network) {
     let name = network.conf.name.as_str();
@@ -51,13 +50,6 @@ fn add_switch(cx: &mut Context, network: &Network, switch: &str) {
     cx.add_named(Table::LogicalSwitch, row);
 }
 
-/// A pod's port, as the namespace's groups see it.
-struct Member {
-    namespace: String,
-    port: RowRef,
-    attachment: Attachment,
-}
-
 fn add_ports(cx: &mut Context, network: &Network, switch: &str) -> Vec<Member> {
     let world = cx.world;
     let mut members = Vec::new();
@@ -72,74 +64,19 @@ fn add_ports(cx: &mut Context, network: &Network, switch: &str) -> Vec<Member> {
             };
             let port = nad_port(&nad, key);
             let mut row = pod_port(port.clone(), key, pod, node, attachment);
-            for (column, more) in [
-                (
-                    "options",
-                    vec![("requested-tnl-key", tunnel_id.to_string())],
-                ),
-                (
-                    "external_ids",
-                    vec![
-                        ("k8s.ovn.org/nad", nad.to_string()),
-                        ("k8s.ovn.org/network", network.conf.name.clone()),
-                        ("k8s.ovn.org/topology", "layer2".to_owned()),
-                    ],
-                ),
-            ] {
-                extend(&mut row, column, more);
-            }
+            let key_option = ("requested-tnl-key", tunnel_id.to_string());
+            extend(&mut row, "options", vec![key_option]);
+            extend(&mut row, "external_ids", of_network(network, &nad));
             if !cx.is_local(node) {
                 row.set("type", "remote");
             }
             switch_port(cx, switch, row);
             members.push(Member {
                 namespace: key.namespace.clone(),
-                port: RowRef::new(Table::LogicalSwitchPort, port),
+                port: Some(RowRef::new(Table::LogicalSwitchPort, port)),
                 attachment: attachment.clone(),
             });
         }
     }
     members
-}
-
-fn extend(row: &mut Row, column: &str, more: Vec<(&str, String)>) {
-    let Some(Value::Map(mut map)) = row.remove(column) else {
-        return row.set(column, Value::map(more));
-    };
-    map.extend(more.into_iter().map(|(k, v)| (k.to_owned(), v.into())));
-    row.set(column, Value::Map(map));
-}
-
-/// Every namespace is known to every network. Without IPAM nobody knows the pods' addresses, so
-/// there are no address sets, and the port groups stay empty.
-fn namespaces(cx: &mut Context, network: &Network, members: &[Member]) {
-    let controller = controller(&network.conf.name);
-    let mut families = Vec::new();
-    for subnet in &network.conf.subnets {
-        let family = Family::of(subnet.addr());
-        if !families.contains(&family) {
-            families.push(family);
-        }
-    }
-    for namespace in &cx.world.namespaces {
-        let own = || members.iter().filter(|m| m.namespace == *namespace);
-        for family in &families {
-            let addresses: Vec<String> = own()
-                .flat_map(|member| &member.attachment.addresses)
-                .filter(|net| Family::of(net.addr()) == *family)
-                .map(|net| net.addr().to_string())
-                .collect();
-            address_set(
-                cx,
-                &namespace_sets(&controller, namespace, *family),
-                addresses,
-            );
-        }
-        let ports = if families.is_empty() {
-            Vec::new()
-        } else {
-            own().map(|member| member.port.clone()).collect()
-        };
-        port_group(cx, &namespace_group(&controller, namespace), ports);
-    }
 }

@@ -6,8 +6,11 @@ mod egress;
 mod gateway;
 mod groups;
 mod layer2;
+mod layer3;
 mod limits;
+mod namespaces;
 mod ports;
+mod services;
 
 use trunkline_fabric::NodeName;
 
@@ -34,9 +37,11 @@ pub fn compile(world: &World, zone: &NodeName) -> Northbound {
     acl::compile(&mut cx);
     egress::compile(&mut cx);
     ports::default_network(&mut cx);
+    services::compile(&mut cx);
     for network in world.networks().values() {
         match network.conf.topology {
             Topology::Layer2 if !network.conf.primary => layer2::compile(&mut cx, network),
+            Topology::Layer3 if !network.conf.primary => layer3::compile(&mut cx, network),
             // Their rows are not made yet; the cluster manager says so when such a NAD appears.
             Topology::Layer2 | Topology::Layer3 | Topology::Localnet => {}
         }

@@ -2,8 +2,9 @@
 
 use trunkline_fabric::NodeName;
 
+use crate::nad::Network;
 use crate::names::{DEFAULT_NETWORK, Key, default_port};
-use crate::northbound::Row;
+use crate::northbound::{Row, Value};
 use crate::world::{Attachment, Pod};
 
 use super::Context;
@@ -32,6 +33,24 @@ pub(super) fn pod_port(
             "external_ids",
             [("namespace", key.namespace.as_str()), ("pod", "true")],
         )
+}
+
+/// What tells which network and attachment a port is of.
+pub(super) fn of_network(network: &Network, nad: &Key) -> Vec<(&'static str, String)> {
+    let topology = network.conf.topology.as_str();
+    vec![
+        ("k8s.ovn.org/nad", nad.to_string()),
+        ("k8s.ovn.org/network", network.conf.name.clone()),
+        ("k8s.ovn.org/topology", topology.to_owned()),
+    ]
+}
+
+pub(super) fn extend(row: &mut Row, column: &str, more: Vec<(&str, String)>) {
+    let Some(Value::Map(mut map)) = row.remove(column) else {
+        return row.set(column, Value::map(more));
+    };
+    map.extend(more.into_iter().map(|(k, v)| (k.to_owned(), v.into())));
+    row.set(column, Value::Map(map));
 }
 
 /// Only the zone's own pods: others are behind the transit switch.

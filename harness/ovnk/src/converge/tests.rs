@@ -4,6 +4,7 @@
 #[path = "../../../ovsdb/tests/common/mod.rs"]
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ovsdb::{Client, Condition, Datum, Monitor, Replica, Row, Transaction};
@@ -32,6 +33,7 @@ fn world() -> World {
             id: id.into(),
             chassis: format!("chassis-{name}"),
             subnet: format!("10.244.{id}.0/24").parse().unwrap(),
+            shares: BTreeMap::new(),
             transit: format!("100.88.0.{id}/16").parse().unwrap(),
             address: format!("172.18.0.{id}/16").parse().unwrap(),
             mac: format!("02:42:ac:12:00:{id:02x}").parse().unwrap(),

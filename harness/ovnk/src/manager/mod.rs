@@ -5,6 +5,8 @@
 mod networks;
 mod nodes;
 mod pods;
+mod pool;
+mod shares;
 mod write;
 
 use std::collections::BTreeMap;

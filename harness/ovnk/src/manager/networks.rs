@@ -157,9 +157,9 @@ impl Networks {
 /// The lab says so where it is behind the real thing.
 fn unsupported(conf: &NetConf) -> Option<String> {
     let what = match conf.topology {
-        Topology::Layer2 if !conf.primary => return None,
+        Topology::Layer2 | Topology::Layer3 if !conf.primary => return None,
         Topology::Layer2 => "primary layer2",
-        Topology::Layer3 => "layer3",
+        Topology::Layer3 => "primary layer3",
         Topology::Localnet => "localnet",
     };
     Some(format!(

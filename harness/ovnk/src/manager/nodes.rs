@@ -10,6 +10,7 @@ use crate::start::NodeFacts;
 use crate::world::{Node, World};
 
 use super::Action;
+use super::shares::Shares;
 
 /// Number 1 is the cluster router's on the join switch.
 const FIRST_ID: u32 = 2;
@@ -20,6 +21,7 @@ pub(super) struct Nodes {
     facts: Vec<NodeFacts>,
     ids: Ids<NodeName>,
     subnets: Ids<NodeName>,
+    shares: Shares,
     /// On its way into the world.
     written: HashMap<NodeName, Node>,
 }
@@ -30,6 +32,7 @@ impl Nodes {
             facts,
             ids: Ids::new(FIRST_ID, LAST_ID),
             subnets: Ids::new(0, LAST_ID),
+            shares: Shares::default(),
             written: HashMap::new(),
         }
     }
@@ -47,6 +50,7 @@ impl Nodes {
             let index = u32::from(node.subnet.network()).wrapping_sub(base) >> step;
             self.subnets.reserve(name.clone(), index);
         }
+        self.shares.follow(world);
         let mut actions = Vec::new();
         for facts in &self.facts {
             let known = world.nodes.get(&facts.name);
@@ -66,6 +70,7 @@ impl Nodes {
                 id,
                 chassis: facts.chassis.clone(),
                 subnet: Ipv4Net::new_assert(address, config.host_prefix),
+                shares: self.shares.of(&facts.name),
                 transit: config.transit_address(id),
                 address: facts.address,
                 mac: facts.mac,

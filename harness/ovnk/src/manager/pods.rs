@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-use trunkline_fabric::{MacAddr, NodeName};
+use trunkline_fabric::NodeName;
 
-use crate::alloc::{Ids, SubnetError, Subnets};
+use crate::alloc::Subnets;
 use crate::config::ClusterConfig;
 use crate::events::{Happening, Severity, Source, Subject};
 use crate::nad::{Network, Topology};
@@ -15,17 +14,7 @@ use crate::selection::{self, Selected};
 use crate::world::{Attachment, Node, Pod, PodNetworks, PodRoute, Role, World};
 
 use super::Action;
-
-/// Tunnel keys of ports on a network.
-const LAST_TUNNEL_ID: u32 = 32_767;
-
-#[derive(Debug)]
-struct Pool {
-    subnets: Subnets,
-    /// By NAD and pod.
-    tunnel_ids: Ids<(String, String)>,
-    conf: crate::nad::NetConf,
-}
+use super::pool::{Pool, Refusal, choose_addresses, node_pool, random_mac, routes};
 
 #[derive(Debug, Default)]
 struct Given {
@@ -87,15 +76,8 @@ impl Pods {
     fn follow_pools(&mut self, world: &World, networks: &BTreeMap<String, Network>) {
         self.nodes.retain(|name, _| world.nodes.contains_key(name));
         for (name, node) in &world.nodes {
-            self.nodes.entry(name.clone()).or_insert_with(|| {
-                let mut subnets = Subnets::new(&[node.subnet.into()], &[]);
-                for own in [node.gateway(), node.management()] {
-                    let own = IpNet::new_assert(own.into(), node.subnet.prefix_len());
-                    // Nothing else is in the new pool.
-                    let _ = subnets.reserve(&[own]);
-                }
-                subnets
-            });
+            let pool = self.nodes.entry(name.clone());
+            pool.or_insert_with(|| node_pool(&[node.subnet.into()]));
         }
         self.pools.retain(|name, pool| {
             networks
@@ -103,11 +85,9 @@ impl Pods {
                 .is_some_and(|network| network.conf.is_compatible(&pool.conf))
         });
         for (name, network) in networks {
-            self.pools.entry(name.clone()).or_insert_with(|| Pool {
-                subnets: Subnets::new(&network.conf.subnets, &network.conf.excluded),
-                tunnel_ids: Ids::new(1, LAST_TUNNEL_ID),
-                conf: network.conf.clone(),
-            });
+            let pool = self.pools.entry(name.clone());
+            let pool = pool.or_insert_with(|| Pool::new(&network.conf));
+            pool.follow(world.nodes.values().map(AsRef::as_ref));
         }
     }
 
@@ -133,8 +113,10 @@ impl Pods {
                     }
                 } else if let Some(pool) = given.names.get(nad).and_then(|n| self.pools.get_mut(n))
                 {
-                    if pool.conf.has_ipam() {
-                        pool.subnets.release(&attachment.addresses);
+                    if pool.conf.has_ipam()
+                        && let Some(subnets) = pool.of(given.node.as_ref())
+                    {
+                        subnets.release(&attachment.addresses);
                     }
                     pool.tunnel_ids.release(&(nad.clone(), uid.clone()));
                 }
@@ -170,7 +152,11 @@ impl Pods {
                 let Some(pool) = self.pools.get_mut(&name) else {
                     continue;
                 };
-                if pool.conf.has_ipam() && pool.subnets.reserve(&attachment.addresses).is_err() {
+                let has_ipam = pool.conf.has_ipam();
+                let reserved = pool
+                    .of(Some(node))
+                    .map(|s| s.reserve(&attachment.addresses));
+                if has_ipam && matches!(reserved, Some(Err(_))) {
                     tracing::warn!(%nad, uid = pod.uid, "annotated address is another pod's too");
                 }
                 if let Some(id) = attachment.tunnel_id {
@@ -195,7 +181,7 @@ impl Pods {
         self.allocate_default(config, node, pending, &selected);
         for network in networks.values() {
             for selected in pending.on_network(network, &selected) {
-                self.allocate_on(network, selected, pending);
+                self.allocate_on(network, node, selected, pending);
             }
         }
     }
@@ -254,7 +240,13 @@ impl Pods {
         self.give(uid, DEFAULT_NETWORK, None, attachment);
     }
 
-    fn allocate_on(&mut self, network: &Network, selected: &Selected, pending: &mut Pending<'_>) {
+    fn allocate_on(
+        &mut self,
+        network: &Network,
+        node: &Node,
+        selected: &Selected,
+        pending: &mut Pending<'_>,
+    ) {
         let uid = pending.pod.uid.clone();
         let nad = selected.nad.to_string();
         if self
@@ -264,14 +256,15 @@ impl Pods {
         {
             return;
         }
-        // A layer 3 network has a subnet for every node, which nobody hands out yet.
-        if network.conf.topology == Topology::Layer3 || network.conf.primary {
+        let waits_for_share = network.conf.topology == Topology::Layer3
+            && !node.shares.contains_key(&network.conf.name);
+        if waits_for_share || network.conf.primary {
             return;
         }
         let Some(pool) = self.pools.get_mut(&network.conf.name) else {
             return;
         };
-        let addresses = match choose_addresses(pool, selected, pending) {
+        let addresses = match choose_addresses(pool, node, selected, pending.key) {
             Ok(addresses) => addresses,
             Err(Refusal::Told(message)) => {
                 return pending.problem("ErrorAllocatingPod", 1, message);
@@ -285,8 +278,10 @@ impl Pods {
         };
         let tunnel_id = if pool.conf.has_tunnel_ids() {
             let Some(id) = pool.tunnel_ids.allocate((nad.clone(), uid.clone())) else {
-                if pool.conf.has_ipam() {
-                    pool.subnets.release(&addresses);
+                if pool.conf.has_ipam()
+                    && let Some(subnets) = pool.of(Some(&node.name))
+                {
+                    subnets.release(&addresses);
                 }
                 tracing::warn!(network = network.conf.name, "no tunnel key left");
                 return;
@@ -303,7 +298,7 @@ impl Pods {
             addresses,
             mac,
             gateways: selected.gateways.clone(),
-            routes: Vec::new(),
+            routes: routes(network, node),
             tunnel_id,
             role: Role::Secondary,
         };
@@ -360,52 +355,6 @@ impl Pods {
         }
         actions
     }
-}
-
-/// Why an attachment gets no addresses.
-enum Refusal {
-    /// In an event.
-    Told(String),
-    /// Upstream keeps this to its log.
-    Logged(String),
-}
-
-fn choose_addresses(
-    pool: &mut Pool,
-    selected: &Selected,
-    pending: &Pending<'_>,
-) -> Result<Vec<IpNet>, Refusal> {
-    let (nad, key) = (&selected.nad, pending.key);
-    if !pool.conf.has_ipam() {
-        return selected
-            .ips
-            .iter()
-            .map(|ip| {
-                let net: Result<IpNet, _> = ip.parse();
-                net.map_err(|_| Refusal::Logged(format!("invalid CIDR address: {ip}")))
-            })
-            .collect();
-    }
-    if !selected.ips.is_empty() {
-        return Err(Refusal::Logged(format!(
-            "failed to update pod {key}: cannot allocate a static IP request with IPAM for pod {nad}/{key} (custom \
-             network configuration disabled)"
-        )));
-    }
-    pool.subnets.allocate().map_err(|error: SubnetError| {
-        let network = &pool.conf.name;
-        Refusal::Told(format!(
-            "failed to update pod {key}: failed to assign pod addresses for {nad}/{key}: failed to allocate new IPs \
-             for {network}: {error}"
-        ))
-    })
-}
-
-/// Locally administered, not multicast.
-fn random_mac() -> MacAddr {
-    let mut octets: [u8; 6] = rand::random();
-    octets[0] = (octets[0] & 0xfe) | 0x02;
-    MacAddr::new(octets)
 }
 
 struct Problem {

@@ -61,6 +61,16 @@ impl Cluster {
         }));
     }
 
+    fn nad_of(&mut self, name: &str, topology: &str, more: &str) {
+        let config = format!(
+            r#"{{"name": "{name}", "type": "ovn-k8s-cni-overlay", "topology": "{topology}", "netAttachDefName": "ns/{name}"{more}}}"#
+        );
+        self.put(json!({
+            "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "metadata": {"namespace": "ns", "name": name}, "spec": {"config": config},
+        }));
+    }
+
     fn pod(&mut self, name: &str, node: &str, selection: &str) {
         let mut annotations = json!({});
         if !selection.is_empty() {
@@ -433,11 +443,57 @@ fn another_default_route_takes_the_default_one() {
 #[test]
 fn unknown_topologies_are_owned_up_to() {
     let mut cluster = Cluster::new();
-    let config = r#"{"name": "l3", "type": "ovn-k8s-cni-overlay", "topology": "layer3", "netAttachDefName": "ns/l3", "subnets": "10.128.0.0/16/24"}"#;
-    cluster.put(json!({
-        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
-        "metadata": {"namespace": "ns", "name": "l3"}, "spec": {"config": config},
-    }));
+    cluster.nad_of("loc", "localnet", "");
     cluster.settle();
-    assert_eq!(cluster.said("l3")[0].0, "NotProgrammed");
+    assert_eq!(cluster.said("loc")[0].0, "NotProgrammed");
+}
+
+#[test]
+fn layer_3_networks_are_shared_out_among_the_nodes() {
+    let mut cluster = Cluster::new();
+    cluster.nad_of("l3", "layer3", r#", "subnets": "10.128.0.0/16/24""#);
+    cluster.pod("a", "lab-worker", "l3");
+    cluster.pod("b", "lab-worker2", "l3");
+    cluster.settle();
+    let text = serde_json::to_string(&cluster.networks("a")["ns/l3"]).unwrap();
+    assert_eq!(
+        text,
+        r#"{"ip_addresses":["10.128.1.3/24"],"mac_address":"0a:58:0a:80:01:03","routes":[{"dest":"10.128.0.0/16","nextHop":"10.128.1.1"}],"ip_address":"10.128.1.3/24","role":"secondary"}"#
+    );
+    assert_eq!(cluster.address("b", "ns/l3"), "10.128.2.3/24");
+    let subnets = |cluster: &Cluster, node: usize| {
+        let annotations = &cluster.objects[node]["metadata"]["annotations"];
+        annotations["k8s.ovn.org/node-subnets"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(
+        subnets(&cluster, 1),
+        r#"{"default":["10.244.1.0/24"],"l3":["10.128.1.0/24"]}"#
+    );
+    // Another manager finds everything as it was.
+    cluster.manager = Cluster::new().manager;
+    cluster.pod("c", "lab-worker", "l3");
+    cluster.settle();
+    assert_eq!(cluster.address("c", "ns/l3"), "10.128.1.4/24");
+    // With the network the shares go.
+    for name in ["a", "b", "c", "l3"] {
+        cluster.delete(name);
+    }
+    cluster.settle();
+    assert_eq!(subnets(&cluster, 1), r#"{"default":["10.244.1.0/24"]}"#);
+}
+
+#[test]
+fn a_network_may_be_too_small_for_all_nodes() {
+    let mut cluster = Cluster::new();
+    cluster.nad_of("l3", "layer3", r#", "subnets": "192.168.24.0/24/25""#);
+    cluster.pod("a", "lab-worker", "l3");
+    cluster.pod("b", "lab-worker2", "l3");
+    cluster.settle();
+    assert_eq!(cluster.address("a", "ns/l3"), "192.168.24.131/25");
+    // The third node has no share.
+    assert_eq!(cluster.address("b", "ns/l3"), "");
+    assert_ne!(cluster.address("b", "default"), "");
 }

@@ -35,6 +35,8 @@ pub struct NetConf {
     pub topology: Topology,
     pub primary: bool,
     pub subnets: Vec<IpNet>,
+    /// The length of each node's share of each subnet, on layer 3.
+    pub shares: Vec<u8>,
     pub excluded: Vec<IpNet>,
     pub mtu: u16,
     pub vlan: u16,
@@ -69,6 +71,7 @@ impl NetConf {
             && self.primary == other.primary
             && self.physical_network == other.physical_network
             && sorted(&self.subnets) == sorted(&other.subnets)
+            && self.shares == other.shares
             && sorted(&self.excluded) == sorted(&other.excluded)
     }
 

@@ -120,7 +120,10 @@ fn build(config: &ClusterConfig, wire: &Wire) -> Result<NetConf, String> {
         "localnet" => Topology::Localnet,
         other => return Err(format!("topology {other} not supported")),
     };
-    let subnets = subnets::parse_network(&wire.subnets, topology == Topology::Layer3)
+    let subnets::Subnets {
+        nets: subnets,
+        shares,
+    } = subnets::parse_network(&wire.subnets, topology == Topology::Layer3)
         .map_err(|error| format!("invalid network subnets for {text} netconf {name}: {error}"))?;
     let excluded = subnets::parse(&wire.exclude_subnets)
         .map_err(|error| format!("invalid exclude subnets for {text} netconf {name}: {error}"))?;
@@ -144,6 +147,7 @@ fn build(config: &ClusterConfig, wire: &Wire) -> Result<NetConf, String> {
         topology,
         primary: wire.role == "primary",
         subnets,
+        shares,
         excluded,
         mtu,
         vlan: number(wire.vlan_id, "vlanID")?,

@@ -28,6 +28,10 @@ pub(crate) mod name {
         format!("{port} {ip}")
     }
 
+    pub(crate) fn variables(chassis: &str) -> String {
+        format!("chassis {chassis}")
+    }
+
     pub(crate) fn band(meter: &str) -> String {
         format!("{meter} band")
     }
@@ -100,6 +104,7 @@ fn name_of(reference: &RowRef, row: &Row, owner: &str) -> String {
         Table::Nat => name::nat(owner, text("type"), text("logical_ip")),
         Table::StaticMacBinding => name::mac_binding(text("logical_port"), text("ip")),
         Table::MeterBand => name::band(owner),
+        Table::ChassisTemplateVar => name::variables(text("chassis")),
         _ => row.str("name").unwrap_or(&reference.name).to_owned(),
     }
 }

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::{Northbound, Row, RowRef, Scalar, Table, Value};
-use crate::config::nth;
-use crate::names::{DEFAULT_NETWORK, Key, default_port, layer2_switch, mac4, nad_port};
-use crate::world::World;
+use crate::config::{nth, nth_of};
+use crate::names::{
+    DEFAULT_NETWORK, Key, TRANSIT_SWITCH, default_port, layer2_switch, mac_of, mac4, nad_port,
+    prefix,
+};
+use crate::world::{Node, World};
 
 /// What stands for what in the databases of one world.
 #[derive(Debug, Clone, Default)]
@@ -30,16 +33,19 @@ impl Placeholders {
         placeholders
     }
 
-    fn text(&mut self, needle: &impl ToString, placeholder: String) {
-        self.texts.push((needle.to_string(), placeholder));
+    fn stands_for(&mut self, needle: &impl ToString, placeholder: String) {
+        let needle = needle.to_string();
+        if !needle.is_empty() {
+            self.texts.push((needle, placeholder));
+        }
     }
 
     fn nodes(&mut self, world: &World) {
         for node in world.nodes.values() {
             let name = &node.name;
-            self.text(&node.chassis, format!("<chassis {name}>"));
-            self.text(&node.subnet, format!("<subnet {name}>"));
-            self.text(&node.mac, format!("<mac {name}>"));
+            self.stands_for(&node.chassis, format!("<chassis {name}>"));
+            self.stands_for(&node.subnet, format!("<subnet {name}>"));
+            self.stands_for(&node.mac, format!("<mac {name}>"));
             let addresses = [
                 ("node", node.address.addr()),
                 ("gateway", node.gateway()),
@@ -48,27 +54,46 @@ impl Placeholders {
                 ("join", world.config.join_address(node.id).addr()),
             ];
             for (what, address) in addresses {
-                self.text(&address, format!("<{what} {name}>"));
+                self.stands_for(&address, format!("<{what} {name}>"));
                 if what != "node" {
-                    self.text(&mac4(address), format!("<{what} mac {name}>"));
+                    self.stands_for(&mac4(address), format!("<{what} mac {name}>"));
                 }
             }
-            let port = RowRef::new(Table::LogicalSwitchPort, format!("tstor-{name}"));
-            self.tunnel_keys.insert(port, format!("<id {name}>"));
+            let networks = node.shares.keys().map(|network| prefix(network));
+            for prefix in networks.chain([String::new()]) {
+                let port = RowRef::new(Table::LogicalSwitchPort, format!("{prefix}tstor-{name}"));
+                self.tunnel_keys.insert(port, format!("<id {name}>"));
+            }
+            self.shares(node);
         }
         // Never a node's, however they are numbered.
         let router = nth(world.config.join, 1);
-        self.text(&router, router.to_string());
-        self.text(&mac4(router), mac4(router));
+        self.stands_for(&router, router.to_string());
+        self.stands_for(&mac4(router), mac4(router));
+    }
+
+    fn shares(&mut self, node: &Node) {
+        let name = &node.name;
+        for (network, share) in &node.shares {
+            for (net, at) in share.iter().zip(1..) {
+                self.stands_for(net, format!("<subnet {at} {name} {network}>"));
+                for (what, n) in [("gateway", 1), ("management", 2)] {
+                    let address = nth_of(net, n);
+                    self.stands_for(&address, format!("<{what} {at} {name} {network}>"));
+                    let mac = format!("<{what} mac {at} {name} {network}>");
+                    self.stands_for(&mac_of(address), mac);
+                }
+            }
+        }
     }
 
     fn pods(&mut self, world: &World) {
         for (key, pod) in &world.pods {
-            self.text(&pod.uid, format!("<uid {key}>"));
+            self.stands_for(&pod.uid, format!("<uid {key}>"));
             for (network, attachment) in &pod.networks {
-                self.text(&attachment.mac, format!("<mac {key} {network}>"));
+                self.stands_for(&attachment.mac, format!("<mac {key} {network}>"));
                 for net in &attachment.addresses {
-                    self.text(&net.addr(), format!("<ip {key} {network}>"));
+                    self.stands_for(&net.addr(), format!("<ip {key} {network}>"));
                 }
                 let port = match Key::parse(network) {
                     Some(nad) => nad_port(&nad, key),
@@ -84,8 +109,11 @@ impl Placeholders {
 
     fn networks(&mut self, world: &World) {
         for name in world.networks().into_keys() {
-            let switch = RowRef::new(Table::LogicalSwitch, layer2_switch(&name));
-            self.tunnel_keys.insert(switch, format!("<key {name}>"));
+            let transit = format!("{}{TRANSIT_SWITCH}", prefix(&name));
+            for switch in [layer2_switch(&name), transit] {
+                let switch = RowRef::new(Table::LogicalSwitch, switch);
+                self.tunnel_keys.insert(switch, format!("<key {name}>"));
+            }
         }
     }
 
@@ -99,8 +127,18 @@ impl Placeholders {
             .collect()
     }
 
+    /// Any text with placeholders instead of what was allocated.
+    pub fn text(&self, text: &str) -> String {
+        self.replace(text)
+    }
+
     fn row(&self, reference: &RowRef, row: Row) -> Row {
-        row.map_values(|_, value| match value {
+        row.map_values(|column, value| match value {
+            Value::Map(map) if column == "vips" => Value::Map(
+                map.into_iter()
+                    .map(|(vip, targets)| (self.replace(&vip), self.targets(targets)))
+                    .collect(),
+            ),
             Value::Map(mut map) => {
                 if let (Some(key), Some(placeholder)) = (
                     map.get_mut("requested-tnl-key"),
@@ -118,6 +156,18 @@ impl Placeholders {
         match scalar {
             Scalar::String(text) => Scalar::String(self.replace(&text)),
             Scalar::Row(reference) => Scalar::Row(self.reference(&reference)),
+            other => other,
+        }
+    }
+
+    /// Addresses are in the order of their text, placeholders in the order of theirs.
+    fn targets(&self, targets: Scalar) -> Scalar {
+        match self.scalar(targets) {
+            Scalar::String(text) => {
+                let mut targets: Vec<_> = text.split(',').collect();
+                targets.sort_unstable();
+                Scalar::String(targets.join(","))
+            }
             other => other,
         }
     }

@@ -6,8 +6,10 @@
 pub enum Table {
     Acl,
     AddressSet,
+    ChassisTemplateVar,
     Copp,
     GatewayChassis,
+    LoadBalancer,
     LoadBalancerGroup,
     LogicalRouter,
     LogicalRouterPolicy,
@@ -37,11 +39,13 @@ pub enum Kind {
 }
 
 impl Table {
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 19] = [
         Table::Acl,
         Table::AddressSet,
+        Table::ChassisTemplateVar,
         Table::Copp,
         Table::GatewayChassis,
+        Table::LoadBalancer,
         Table::LoadBalancerGroup,
         Table::LogicalRouter,
         Table::LogicalRouterPolicy,
@@ -62,8 +66,10 @@ impl Table {
         match self {
             Table::Acl => "ACL",
             Table::AddressSet => "Address_Set",
+            Table::ChassisTemplateVar => "Chassis_Template_Var",
             Table::Copp => "Copp",
             Table::GatewayChassis => "Gateway_Chassis",
+            Table::LoadBalancer => "Load_Balancer",
             Table::LoadBalancerGroup => "Load_Balancer_Group",
             Table::LogicalRouter => "Logical_Router",
             Table::LogicalRouterPolicy => "Logical_Router_Policy",
@@ -118,6 +124,7 @@ impl Table {
                 "tier",
             ],
             Table::AddressSet => &["addresses", "external_ids", "name"],
+            Table::ChassisTemplateVar => &["chassis", "external_ids", "variables"],
             Table::Copp => &["external_ids", "meters", "name"],
             Table::GatewayChassis => &[
                 "chassis_name",
@@ -125,6 +132,14 @@ impl Table {
                 "name",
                 "options",
                 "priority",
+            ],
+            Table::LoadBalancer => &[
+                "external_ids",
+                "name",
+                "options",
+                "protocol",
+                "selection_fields",
+                "vips",
             ],
             Table::LoadBalancerGroup => &["name"],
             Table::LogicalRouter => &["external_ids", "name", "options"],
@@ -195,8 +210,10 @@ impl Table {
 
     fn references(self) -> &'static [(&'static str, Table)] {
         match self {
+            Table::LoadBalancerGroup => &[("load_balancer", Table::LoadBalancer)],
             Table::LogicalRouter => &[
                 ("copp", Table::Copp),
+                ("load_balancer", Table::LoadBalancer),
                 ("load_balancer_group", Table::LoadBalancerGroup),
                 ("nat", Table::Nat),
                 ("policies", Table::LogicalRouterPolicy),
@@ -206,6 +223,7 @@ impl Table {
             Table::LogicalRouterPort => &[("gateway_chassis", Table::GatewayChassis)],
             Table::LogicalSwitch => &[
                 ("acls", Table::Acl),
+                ("load_balancer", Table::LoadBalancer),
                 ("load_balancer_group", Table::LoadBalancerGroup),
                 ("ports", Table::LogicalSwitchPort),
                 ("qos_rules", Table::Qos),

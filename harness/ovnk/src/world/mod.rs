@@ -4,9 +4,9 @@ mod node;
 mod parse;
 mod pod;
 mod pod_networks;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use trunkline_fabric::NodeName;
@@ -16,6 +16,9 @@ pub(crate) use parse::key;
 pub use parse::{POD_NETWORKS, SELECTION};
 pub use pod::Pod;
 pub use pod_networks::{Attachment, PodNetworks, PodRoute, Role};
+pub use service::{
+    Endpoint, EndpointPort, EndpointSlice, Protocol, Service, ServicePort, TrafficPolicy,
+};
 
 use crate::config::ClusterConfig;
 use crate::nad::{Nad, Network};
@@ -31,8 +34,8 @@ pub struct World {
     pub namespaces: BTreeSet<String>,
     pub pods: BTreeMap<Key, Arc<Pod>>,
     pub nads: BTreeMap<Key, Arc<Nad>>,
-    /// Cluster addresses of services.
-    pub services: BTreeMap<Key, Vec<IpAddr>>,
+    pub services: BTreeMap<Key, Arc<Service>>,
+    pub endpoint_slices: BTreeMap<Key, Arc<EndpointSlice>>,
 }
 
 impl World {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
 use trunkline_fabric::{MacAddr, NodeName};
 
 use crate::config::ClusterConfig;
+use crate::names::DEFAULT_NETWORK;
 
 /// Names of the annotations.
 pub mod annotations {
@@ -22,6 +23,8 @@ pub mod annotations {
     pub const MASQUERADE: &str = "k8s.ovn.org/node-masquerade-subnet";
     pub const LAYER2_VERSION: &str = "k8s.ovn.org/layer2-topology-version";
     pub const MIGRATED: &str = "k8s.ovn.org/remote-zone-migrated";
+    /// Not upstream's: says whose the others are.
+    pub const IMITATES: &str = "lab.trunkline.dev/imitates";
     /// An annotation as well as a label.
     pub const ZONE: &str = "k8s.ovn.org/zone-name";
 }
@@ -34,6 +37,8 @@ pub struct Node {
     pub chassis: String,
     /// Its share of the pod network.
     pub subnet: Ipv4Net,
+    /// Its shares of layer 3 networks, by name.
+    pub shares: BTreeMap<String, Vec<IpNet>>,
     pub transit: Ipv4Net,
     /// Its address on the physical network, and the MAC of breth0.
     pub address: Ipv4Net,
@@ -54,12 +59,19 @@ impl Node {
         crate::config::nth(self.subnet, 2)
     }
 
+    fn all_subnets(&self) -> BTreeMap<&str, Vec<IpNet>> {
+        let own = (DEFAULT_NETWORK, vec![IpNet::V4(self.subnet)]);
+        let others = self.shares.iter().map(|(k, v)| (k.as_str(), v.clone()));
+        others.chain([own]).collect()
+    }
+
     /// The localnet port of the shared gateway bridge.
     pub fn gateway_interface(&self) -> String {
         format!("breth0_{}", self.name)
     }
 
-    /// All annotations that OVN-Kubernetes writes to a node, in its own JSON notation.
+    /// All annotations that OVN-Kubernetes writes to a node, in its own JSON notation, and the one
+    /// that says which version it would have been.
     pub fn annotate(&self, config: &ClusterConfig) -> BTreeMap<&'static str, String> {
         use self::annotations as a;
         let address = self.address.to_string();
@@ -78,7 +90,7 @@ impl Node {
         BTreeMap::from([
             (a::CHASSIS_ID, self.chassis.clone()),
             (a::NODE_ID, self.id.to_string()),
-            (a::SUBNETS, json!({"default": [self.subnet]}).to_string()),
+            (a::SUBNETS, json!(self.all_subnets()).to_string()),
             (a::TRANSIT, json!({"ipv4": self.transit}).to_string()),
             (a::GATEWAY, gateway.to_string()),
             (a::ENCAP_IPS, json!([self.encap_ip]).to_string()),
@@ -91,6 +103,7 @@ impl Node {
             (a::LAYER2_VERSION, "2.0".to_owned()),
             (a::MIGRATED, self.name.to_string()),
             (a::ZONE, self.name.to_string()),
+            (a::IMITATES, crate::imitates()),
         ])
     }
 
@@ -106,6 +119,7 @@ impl Node {
             id: written.get(a::NODE_ID)?.parse().ok()?,
             chassis: written.get(a::CHASSIS_ID)?.clone(),
             subnet: default_subnet(written)?,
+            shares: shares(written)?,
             transit: text(&json(a::TRANSIT)?["ipv4"])?.parse().ok()?,
             address: text(&gateway["ip-address"])?.parse().ok()?,
             mac: text(&gateway["mac-address"])?.parse().ok()?,
@@ -113,6 +127,21 @@ impl Node {
             encap_ip: text(&json(a::ENCAP_IPS)?[0])?.parse().ok()?,
         })
     }
+}
+
+/// Those of the other networks.
+fn shares(written: &BTreeMap<String, String>) -> Option<BTreeMap<String, Vec<IpNet>>> {
+    let subnets: Value = serde_json::from_str(written.get(annotations::SUBNETS)?).ok()?;
+    let others = subnets.as_object()?.iter();
+    others
+        .filter(|(network, _)| *network != DEFAULT_NETWORK)
+        .map(|(network, subnets)| {
+            Some((
+                network.clone(),
+                serde_json::from_value(subnets.clone()).ok()?,
+            ))
+        })
+        .collect()
 }
 
 /// The subnet of the default network, which older annotations write without a list.

@@ -1,12 +1,13 @@
 //! From Kubernetes objects to the world.
 
-use std::net::IpAddr;
-
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::{Node, Pod, World};
+use super::{EndpointSlice, Node, Pod, Service, World};
 use crate::nad::Nad;
 use crate::names::Key;
 use trunkline_fabric::NodeName;
@@ -15,6 +16,10 @@ use trunkline_fabric::NodeName;
 pub const SELECTION: &str = "k8s.v1.cni.cncf.io/networks";
 /// What OVN-Kubernetes allocated.
 pub const POD_NETWORKS: &str = "k8s.ovn.org/pod-networks";
+
+fn read<T: DeserializeOwned>(object: &Value) -> serde_json::Result<T> {
+    serde_json::from_value(object.clone())
+}
 
 /// Cluster-scoped objects have an empty namespace.
 pub(crate) fn key<K: kube::Resource>(object: &K) -> Key {
@@ -79,15 +84,29 @@ impl World {
     }
 
     pub fn observe_service(&mut self, service: &core::Service) {
-        let spec = service.spec.as_ref();
-        let addresses = spec.and_then(|s| s.cluster_ips.as_deref());
-        let single = spec.and_then(|s| s.cluster_ip.as_ref());
-        let addresses: Vec<IpAddr> = addresses
-            .unwrap_or_default()
-            .iter()
-            .chain(single)
-            .filter_map(|ip| ip.parse().ok())
-            .collect();
-        self.services.insert(key(service), addresses);
+        let observed = Service::observed(service);
+        self.services.insert(key(service), observed.into());
+    }
+
+    /// An object of any kind; `false` when networks do not depend on that kind.
+    pub fn observe_object(&mut self, object: &Value) -> serde_json::Result<bool> {
+        match object["kind"].as_str() {
+            Some("Node") => self.observe_node(&read(object)?),
+            Some("Namespace") => {
+                let namespace: core::Namespace = read(object)?;
+                self.namespaces.insert(namespace.name_any());
+            }
+            Some("Pod") => self.observe_pod(&read(object)?, 0),
+            Some("NetworkAttachmentDefinition") => self.observe_nad(&read(object)?),
+            Some("Service") => self.observe_service(&read(object)?),
+            Some("EndpointSlice") => self.observe_endpoint_slice(&read(object)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub fn observe_endpoint_slice(&mut self, slice: &discovery::EndpointSlice) {
+        let observed = EndpointSlice::observed(slice);
+        self.endpoint_slices.insert(key(slice), observed.into());
     }
 }

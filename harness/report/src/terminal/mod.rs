@@ -11,8 +11,8 @@ use trunkline_engine::{
     seconds,
 };
 
-use self::palette::paint;
 pub use self::{live::Live, palette::Palette, plain::Plain};
+pub(crate) use self::{page::printable, palette::paint};
 
 /// How much to tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -30,7 +30,7 @@ impl Page {
 }
 
 /// Control characters made visible: what a program in a pod prints must not steer the reader's terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() && c != '\n' {

@@ -36,6 +36,6 @@ impl Palette {
 }
 
 /// Text in a style.
-pub(super) fn paint(style: Style, text: impl std::fmt::Display) -> String {
+pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }

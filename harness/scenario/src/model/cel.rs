@@ -1,10 +1,11 @@
 //! CEL expressions, compiled when the file is read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use kube_cel::KubeCelExt;
+use kube_cel::cel::objects::{Key, Map};
 use kube_cel::cel::{Context, ExecutionError, Program, Value as CelValue};
 use serde_json::Value;
 
@@ -109,18 +110,43 @@ impl Cel {
         let mut context = Context::default().with_all();
         let captured = scope.iter().map(|(name, value)| (name, value.clone()));
         for (name, value) in captured.chain(own.iter().cloned()) {
-            context
-                .add_variable(name, value)
-                .map_err(|error| CelError::Failed(error.to_string()))?;
+            context.add_variable_from_value(name, from_json(value));
         }
         let value = self
             .program
             .execute(&context)
             .map_err(|error| match error {
                 ExecutionError::NoSuchKey(key) => CelError::Missing(key.to_string()),
+                // Which field a function was to be given, it does not say.
+                ExecutionError::MissingArgumentOrTarget => {
+                    CelError::Missing("argument of a function".to_owned())
+                }
                 other => CelError::Failed(other.to_string()),
             })?;
         to_json(&value)
+    }
+}
+
+/// Whole numbers become `int`, as Kubernetes has them: a literal in an expression is one too, and the two types of
+/// whole numbers are never equal.
+fn from_json(value: Value) -> CelValue {
+    match value {
+        Value::Null => CelValue::Null,
+        Value::Bool(value) => CelValue::Bool(value),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => CelValue::Int(number),
+            (None, Some(number)) => CelValue::UInt(number),
+            (None, None) => CelValue::Float(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => CelValue::String(Arc::new(text)),
+        Value::Array(items) => CelValue::List(Arc::new(items.into_iter().map(from_json).collect())),
+        Value::Object(fields) => {
+            let map: HashMap<Key, CelValue> = fields
+                .into_iter()
+                .map(|(name, value)| (Key::from(name), from_json(value)))
+                .collect();
+            CelValue::Map(Map { map: Arc::new(map) })
+        }
     }
 }
 
@@ -183,5 +209,46 @@ fn explain(message: &str) -> String {
     match first.split_once(" expecting ") {
         Some((what, _)) => what.to_owned(),
         None => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::span::SourceFile;
+
+    fn holds(expression: &str) -> bool {
+        judge(expression).unwrap()
+    }
+
+    fn judge(expression: &str) -> Result<bool, CelError> {
+        let file = SourceFile::new("test.yaml", expression);
+        let text = Located {
+            value: expression.to_owned(),
+            at: Span::new(file, 0..expression.len()),
+        };
+        let object = json!({"status": {"ready": 2, "below": -1, "share": 0.5}, "list": [1, 2]});
+        let cel = Cel::parse(text).unwrap();
+        cel.holds_for(&object, &Scope::default())
+    }
+
+    #[test]
+    fn fields_that_are_not_there_may_come() {
+        for expression in ["object.spec.a == 2", "size(object.spec.list[0].of) == 1"] {
+            let judged = judge(expression);
+            assert!(matches!(judged, Err(CelError::Missing(_))), "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_equal_literals() {
+        assert!(holds("object.status.ready == 2"));
+        assert!(!holds("object.status.ready == 3"));
+        assert!(holds(
+            "object.status.below == -1 && object.status.share < 1.0"
+        ));
+        assert!(holds("size(object.list) == 2 && object.list[1] == 2"));
     }
 }

@@ -1,4 +1,4 @@
-//! `trunkline down`: ends labs that `up` keeps.
+//! `trunkline down`: ends what `up` keeps.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use nix::{
 };
 
 use crate::{
-    cli::Down,
+    cli::{Down, DownSite, LabDown},
+    commands::kind,
     exit::{Exit, Failure, OrExit},
     labs::{self, LabDir, Record},
 };
@@ -17,6 +18,14 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 
 pub async fn down(args: &Down) -> Result<Exit, Failure> {
+    match &args.site {
+        None => lab(&args.lab).await,
+        Some(DownSite::Lab(args)) => lab(args).await,
+        Some(DownSite::Kind(args)) => kind::down(args).await,
+    }
+}
+
+async fn lab(args: &LabDown) -> Result<Exit, Failure> {
     let alive = labs::alive().or_exit(Exit::Broken)?;
     let ending: Vec<Record> = if args.all {
         alive

@@ -61,7 +61,7 @@ fn scenarios(args: &List) -> Result<Exit, Failure> {
     })
 }
 
-fn labs(as_json: bool) -> Result<Exit, Failure> {
+pub fn labs(as_json: bool) -> Result<Exit, Failure> {
     let alive = labs::alive().or_exit(Exit::Broken)?;
     if as_json {
         out::line(serde_json::to_string_pretty(&alive).or_exit(Exit::Broken)?)?;

@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use trunkline_lab::{Lab, LabOptions, boot::LogTo};
 
 use crate::{
-    cli::{Global, Up},
+    cli::{Global, LabUp, Up, UpSite},
+    commands::kind,
     exit::{Exit, Failure, OrExit},
     host,
     labs::{LabDir, Record},
@@ -25,6 +26,14 @@ enum Said {
 }
 
 pub async fn up(args: &Up, global: &Global) -> Result<Exit, Failure> {
+    match &args.site {
+        None => lab(&args.lab, global).await,
+        Some(UpSite::Lab(args)) => lab(args, global).await,
+        Some(UpSite::Kind(args)) => kind::up(args, global).await,
+    }
+}
+
+async fn lab(args: &LabUp, global: &Global) -> Result<Exit, Failure> {
     check_name(&args.name)?;
     let spec = host::lab_spec(&args.lab)?;
     // Here, where progress can be seen; the background half then finds everything in place.
@@ -61,6 +70,10 @@ pub async fn up(args: &Up, global: &Global) -> Result<Exit, Failure> {
 
 /// The background half: keeps the lab until it is told to end.
 pub async fn supervise(args: &Up, global: &Global) -> Result<Exit, Failure> {
+    let args = match &args.site {
+        Some(UpSite::Lab(lab)) => lab,
+        Some(UpSite::Kind(_)) | None => &args.lab,
+    };
     // A terminal that closes shall not take the lab with it.
     nix::unistd::setsid().or_exit(Exit::Broken)?;
     let outcome = keep(args, global, |record| {
@@ -86,12 +99,11 @@ pub async fn supervise(args: &Up, global: &Global) -> Result<Exit, Failure> {
 
 /// Starts this program again with the same arguments, as the background half, and hears what became of it.
 fn in_background() -> Result<Said, Failure> {
-    let arguments = std::env::args_os()
-        .skip(1)
-        .map(|argument| match argument.to_str() {
-            Some("up") => "__supervise".into(),
-            _ => argument,
-        });
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    // Only the command: a lab may be called `up`.
+    if let Some(command) = arguments.iter_mut().find(|argument| *argument == "up") {
+        *command = "__supervise".into();
+    }
     let mut child = Command::new("/proc/self/exe")
         .args(arguments)
         .stdin(Stdio::null())
@@ -112,7 +124,7 @@ fn in_background() -> Result<Said, Failure> {
 
 /// Holds the name, starts the lab, tells that it is up, waits for a signal.
 async fn keep(
-    args: &Up,
+    args: &LabUp,
     global: &Global,
     tell: impl FnOnce(&Record) -> anyhow::Result<()>,
 ) -> Result<Exit, Failure> {
@@ -165,7 +177,7 @@ async fn keep(
     outcome
 }
 
-async fn start(args: &Up, global: &Global, dir: &LabDir) -> Result<Lab, Failure> {
+async fn start(args: &LabUp, global: &Global, dir: &LabDir) -> Result<Lab, Failure> {
     let cache = host::cache(global)?;
     let spec = host::lab_spec(&args.lab)?;
     let rootfs = host::prepare(&cache, &spec).await?;

@@ -27,7 +27,12 @@ pub fn trunkline() -> Command {
     command
         .current_dir(root())
         .env("XDG_RUNTIME_DIR", runtime_dir());
-    for variable in ["RUST_LOG", "COLUMNS", "TRUNKLINE_DEBIAN_MIRROR"] {
+    for variable in [
+        "RUST_LOG",
+        "COLUMNS",
+        "TRUNKLINE_DEBIAN_MIRROR",
+        "TRUNKLINE_DEBIAN_TIMEOUT",
+    ] {
         command.env_remove(variable);
     }
     command

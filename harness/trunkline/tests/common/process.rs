@@ -90,6 +90,18 @@ pub fn family(root: Pid) -> Vec<Process> {
     found
 }
 
+/// Looks again and again until there is something to see. For what nothing tells of, such as births.
+pub fn soon<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let seen = look();
+        if seen.is_some() || Instant::now() > deadline {
+            return seen;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// From now on whoever loses its parent below this process becomes its child: nobody gets out of sight.
 pub fn adopt_orphans() {
     nix::sys::prctl::set_child_subreaper(true).expect("any process may be a subreaper");

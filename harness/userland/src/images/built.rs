@@ -18,9 +18,22 @@ const FORMAT: u32 = 1;
 
 /// An image whose layer is there.
 pub struct Built {
-    digest: String,
+    key: String,
     layer: PathBuf,
     root: Option<RootFs>,
+}
+
+impl Built {
+    /// Its directories, top first, each with a name for everything it was made from.
+    pub fn directories(&self) -> Vec<(String, PathBuf)> {
+        let own = (self.key.clone(), self.layer.clone());
+        let root = self.root.as_ref();
+        let root = root.map(|root| (format!("root-{}", root.key), root.path.clone()));
+        // An image that adds nothing is its root file system.
+        let adds = fs::read_dir(&self.layer).is_ok_and(|mut entries| entries.next().is_some());
+        let own = Some(own).filter(|_| adds || root.is_none());
+        own.into_iter().chain(root).collect()
+    }
 }
 
 pub fn image(
@@ -33,7 +46,7 @@ pub fn image(
     let root = built.root.map(|root| root.path);
     Ok(Image {
         reference: reference.to_owned(),
-        digest: built.digest,
+        digest: format!("sha256:{}", built.key),
         layers: std::iter::once(built.layer).chain(root).collect(),
         config: recipe.config.clone(),
     })
@@ -51,18 +64,32 @@ pub fn ensure(cache: &Cache, name: &str, recipe: &Recipe) -> Result<Built, Image
         ),
     };
     let key = key(recipe, root.as_ref())?;
-    let finished = cache
-        .root()
-        .join("images/built")
-        .join(format!("{name}-{}", &key[..16]));
+    let finished = place(cache, name, &key);
     if !finished.exists() {
         build(cache, name, recipe, &finished)?;
     }
     Ok(Built {
-        digest: format!("sha256:{key}"),
+        key,
         layer: finished.join("layer"),
         root,
     })
+}
+
+/// Whether it can be used without building anything.
+pub fn is_there(cache: &Cache, name: &str, recipe: &Recipe) -> bool {
+    let root = match recipe.root {
+        None => None,
+        Some(kind) => match rootfs::find(cache, kind) {
+            Ok(Some(root)) => Some(root),
+            _ => return false,
+        },
+    };
+    key(recipe, root.as_ref()).is_ok_and(|key| place(cache, name, &key).exists())
+}
+
+fn place(cache: &Cache, name: &str, key: &str) -> PathBuf {
+    let name = format!("{name}-{}", &key[..16]);
+    cache.root().join("images/built").join(name)
 }
 
 fn build(cache: &Cache, name: &str, recipe: &Recipe, finished: &Path) -> Result<(), ImageError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::archive::ArchiveError;
 use crate::contain::{ContainError, IdMapError};
 use crate::programs::ProgramsError;
 use crate::rootfs::RootFsError;
@@ -14,7 +15,7 @@ pub enum ImageError {
     #[error("`{reference}` is not an image reference: {detail}")]
     BadReference { reference: String, detail: String },
     #[error(
-        "image {reference} is not in the catalogue, and without a network nothing else can be had: add a recipe for it to fixtures/images.yaml (or to the file given with --catalogue), or let it be pulled with --images pull"
+        "image {reference} is not in the catalogue, and without a network nothing else can be had: add a recipe for it to fixtures/images.yaml (or to the file given with --catalogue), let it be pulled with --images pull, or give a directory of archives that has it with --images DIR"
     )]
     Unknown { reference: String },
     #[error(
@@ -55,6 +56,10 @@ pub enum ImageError {
     Unpack { reference: String, detail: String },
     #[error("the disk at {} is full; make room there or set TRUNKLINE_CACHE", .0.display())]
     DiskFull(PathBuf),
+    #[error("image {reference} cannot be packed: {detail}")]
+    Pack { reference: String, detail: String },
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error(transparent)]
     Programs(#[from] ProgramsError),
     #[error(transparent)]

@@ -1,42 +1,43 @@
-//! Images: resolved from the catalogue, built offline or pulled.
+//! Images: built from the catalogue, pulled, or taken from archives.
 //!
 //! ```text
 //! images/built/agnhost-<key>/layer/    what the recipe adds to its root file system
 //! images/blobs/sha256/<digest>         compressed layers, as they came
 //! images/blobs/sha256/<digest>.part    the same, while they come
-//! images/pulled/<digest>/root/         all layers of an image, applied
+//! images/pulled/<digest>/root/         all layers of an image from elsewhere, applied
 //! images/pulled/<digest>/image.json    written last
-//! images/references/<hash>.json        which digest a reference had
+//! images/references/<hash>             which digest a reference had
+//! images/packed/<key>.json             which blob a directory was packed into
 //! ```
 //!
 //! The layers of a pulled image are applied to one directory: nothing is left that overlayfs would
 //! have to be told (whiteouts, opaque directories), which an ordinary user could not write.
 
+mod archived;
 mod built;
+mod bundle;
+pub(crate) mod content;
 mod error;
+pub(crate) mod manifest;
+mod pack;
 mod pull;
+mod resolve;
+mod source;
+mod store;
+mod unpack;
 
 use std::path::PathBuf;
 
-use oci_client::Reference;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::bundle::{Bundle, Layer};
+pub use self::content::Content;
 pub use self::error::ImageError;
+pub use self::manifest::Platform;
+pub use self::resolve::{Images, Listed, State};
+pub use self::source::{ImageSource, ImageSourceError};
 use crate::cache::Cache;
-use crate::catalogue::Catalogue;
-use crate::progress::Observer;
-
-/// Where images may come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ImagePolicy {
-    /// From the catalogue's own recipes, without any network.
-    #[default]
-    Build,
-    /// From their registries.
-    Pull,
-}
 
 /// An image ready to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,63 +82,5 @@ impl Image {
             *layer = from.rebase(layer, onto);
         }
         self
-    }
-}
-
-/// Resolves references to images.
-#[derive(Clone, Debug)]
-pub struct Images {
-    cache: Cache,
-    catalogue: Catalogue,
-}
-
-impl Images {
-    pub fn new(cache: Cache, catalogue: Catalogue) -> Self {
-        Self { cache, catalogue }
-    }
-
-    /// Makes every image that the catalogue can build, so that [`Images::resolve`] with
-    /// [`ImagePolicy::Build`] only reads. The workload root file system must be there.
-    /// Call it on the host, before the cache is mounted read-only.
-    pub fn prepare(&self) -> Result<(), ImageError> {
-        for entry in self.catalogue.entries() {
-            if let Some(recipe) = entry.recipe() {
-                built::ensure(&self.cache, entry.name(), recipe)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds, builds or pulls an image.
-    pub async fn resolve(
-        &self,
-        reference: &str,
-        policy: ImagePolicy,
-        progress: Observer<'_>,
-    ) -> Result<Image, ImageError> {
-        let asked: Reference = reference
-            .parse()
-            .map_err(|error| ImageError::BadReference {
-                reference: reference.to_owned(),
-                detail: format!("{error}"),
-            })?;
-        let entry = self.catalogue.find(&asked);
-        match policy {
-            ImagePolicy::Build => {
-                let recipe = entry.and_then(|entry| Some((entry.name(), entry.recipe()?)));
-                let Some((name, recipe)) = recipe else {
-                    return Err(ImageError::Unknown {
-                        reference: reference.to_owned(),
-                    });
-                };
-                built::image(&self.cache, reference, name, recipe)
-            }
-            ImagePolicy::Pull => {
-                let source = entry
-                    .and_then(|entry| entry.source(&asked))
-                    .unwrap_or(asked);
-                pull::image(&self.cache, reference, &source, progress).await
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::sys::statvfs::statvfs;
 
@@ -122,12 +123,17 @@ impl Build<'_> {
             .join(format!("rootfs/{}.log", self.kind.name()));
         let mut log = File::create(&log_path).map_err(RootFsError::io("write", &log_path))?;
         let mut follow = Follow::default();
+        let begun = Instant::now();
         let mut recent = VecDeque::with_capacity(REMEMBERED);
         if let Some(output) = command.stdout.take() {
             for line in BufReader::new(output).split(b'\n') {
                 let line = line.map_err(RootFsError::io("read the output of", "mmdebstrap"))?;
                 let line = String::from_utf8_lossy(&line).into_owned();
                 writeln!(log, "{line}").map_err(RootFsError::io("write", &log_path))?;
+                // A refusal comes at once and says more by itself.
+                if follow.is_unanswered(&line) && begun.elapsed() >= source.timeout {
+                    return Err(source.silent(begun.elapsed()));
+                }
                 if let Some((phase, fraction)) = follow.line(&line) {
                     self.say(&phase, fraction);
                 }
@@ -325,6 +331,7 @@ mod tests {
         let source = Source {
             mirror: "http://mirror.test/debian".to_owned(),
             keyring: directory.path().join("keyring.gpg"),
+            timeout: std::time::Duration::from_secs(1),
         };
         let path = directory.path().as_os_str();
         let message = || preflight(&source, path).unwrap_err().to_string();

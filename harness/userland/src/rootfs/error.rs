@@ -41,6 +41,8 @@ pub enum RootFsError {
         "TRUNKLINE_DEBIAN_MIRROR is `{0}`, which is not an address that starts with http:// or https://"
     )]
     BadMirror(String),
+    #[error("TRUNKLINE_DEBIAN_TIMEOUT is `{0}`, which is not a whole number of seconds above 0")]
+    BadTimeout(String),
     #[error(
         "root file system {kind} needs {needs_mb} MB at {}, and {free_mb} MB are free; make room there or set TRUNKLINE_CACHE", .path.display()
     )]

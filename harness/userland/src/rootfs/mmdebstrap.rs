@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::RootFsError;
 use super::recipe::Recipe;
@@ -11,13 +12,16 @@ use super::recipe::Recipe;
 pub struct Source {
     pub mirror: String,
     pub keyring: PathBuf,
+    /// How long it may be silent before a request counts as lost.
+    pub timeout: Duration,
 }
 
 const MIRROR: &str = "http://deb.debian.org/debian";
+const TIMEOUT: Duration = Duration::from_secs(10);
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 impl Source {
-    /// `$TRUNKLINE_DEBIAN_MIRROR`, else Debian's own.
+    /// `$TRUNKLINE_DEBIAN_MIRROR`, else Debian's own; `$TRUNKLINE_DEBIAN_TIMEOUT` in seconds, else 10.
     pub fn configured() -> Result<Self, RootFsError> {
         let mirror = std::env::var("TRUNKLINE_DEBIAN_MIRROR")
             .ok()
@@ -26,10 +30,39 @@ impl Source {
         if !mirror.starts_with("http://") && !mirror.starts_with("https://") {
             return Err(RootFsError::BadMirror(mirror));
         }
+        let timeout = match std::env::var("TRUNKLINE_DEBIAN_TIMEOUT") {
+            Ok(text) if !text.is_empty() => match text.parse() {
+                Ok(seconds @ 1..) => Duration::from_secs(seconds),
+                _ => return Err(RootFsError::BadTimeout(text)),
+            },
+            _ => TIMEOUT,
+        };
         Ok(Self {
             mirror,
             keyring: PathBuf::from(KEYRING),
+            timeout,
         })
+    }
+
+    /// Its host, for messages.
+    fn host(&self) -> &str {
+        self.mirror
+            .split("//")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next())
+            .unwrap_or(&self.mirror)
+    }
+
+    /// The error of a source that was asked and said nothing for so long.
+    pub fn silent(&self, after: Duration) -> RootFsError {
+        RootFsError::SourceSilent {
+            host: self.host().to_owned(),
+            detail: format!(
+                "not a byte within {} s; TRUNKLINE_DEBIAN_TIMEOUT is how many seconds a request may take, now {}",
+                after.as_secs(),
+                self.timeout.as_secs()
+            ),
+        }
     }
 }
 
@@ -43,6 +76,7 @@ pub fn command(
     debs: &Path,
     list: &Path,
 ) -> Vec<OsString> {
+    let timeout = source.timeout.as_secs();
     let archives = "\"$1\"/var/cache/apt/archives";
     let options = [
         "--verbose".to_owned(),
@@ -54,8 +88,8 @@ pub fn command(
         format!("--include={}", recipe.packages.join(",")),
         "--aptopt=Acquire::Languages \"none\"".to_owned(),
         "--aptopt=Acquire::Retries \"2\"".to_owned(),
-        "--aptopt=Acquire::http::Timeout \"15\"".to_owned(),
-        "--aptopt=Acquire::https::Timeout \"15\"".to_owned(),
+        format!("--aptopt=Acquire::http::Timeout \"{timeout}\""),
+        format!("--aptopt=Acquire::https::Timeout \"{timeout}\""),
         "--aptopt=APT::Install-Recommends \"false\"".to_owned(),
         // Its own user does not exist in a user namespace.
         "--aptopt=APT::Sandbox::User \"root\"".to_owned(),
@@ -92,12 +126,21 @@ pub struct Follow {
     /// Packages that will be downloaded, and how many were.
     packages: Option<(u32, u32)>,
     downloading: bool,
+    /// Whether the source has answered anything.
+    answered: bool,
 }
 
 /// How the phases share the whole, as measured.
 const DOWNLOAD: std::ops::Range<f32> = 0.1..0.6;
 
 impl Follow {
+    /// Whether a line says that the first thing the source was asked for did not come. apt asks two
+    /// more times, each as long; that helps against a slip, but not against silence.
+    pub fn is_unanswered(&mut self, line: &str) -> bool {
+        self.answered |= line.starts_with("Get:") || line.starts_with("Hit:");
+        !self.answered && line.starts_with("Ign:")
+    }
+
     /// The phase and the fraction that a line begins, if it begins one.
     pub fn line(&mut self, line: &str) -> Option<(String, f32)> {
         if line.starts_with("I: running apt-get update") {
@@ -193,13 +236,7 @@ pub fn diagnose(
         "Error reading from server",
         "Undetermined Error",
     ]) {
-        let host = source
-            .mirror
-            .split("//")
-            .nth(1)
-            .and_then(|rest| rest.split('/').next())
-            .unwrap_or(&source.mirror)
-            .to_owned();
+        let host = source.host().to_owned();
         return RootFsError::SourceSilent { host, detail };
     }
     if let Some(detail) = find(&[
@@ -236,6 +273,7 @@ mod tests {
         let source = Source {
             mirror: "http://mirror.test/debian".to_owned(),
             keyring: PathBuf::from(KEYRING),
+            timeout: TIMEOUT,
         };
         let lines = ["I: running apt-get update...".to_owned(), line.to_owned()];
         diagnose(
@@ -273,6 +311,17 @@ mod tests {
     fn what_apt_says_becomes_what_to_do(#[case] line: &str, #[case] expected: &str) {
         let message = diagnosed(line).to_string();
         assert!(message.contains(expected), "{message}");
+    }
+
+    #[test]
+    fn only_the_first_answer_is_waited_for_once() {
+        let ignored = "Ign:1 http://mirror.test/debian trixie InRelease";
+        let answer = "Get:1 http://mirror.test/debian trixie InRelease [140 kB]";
+        let mut follow = Follow::default();
+        assert!(!follow.is_unanswered("I: running apt-get update..."));
+        assert!(follow.is_unanswered(ignored));
+        assert!(!follow.is_unanswered(answer));
+        assert!(!follow.is_unanswered(ignored));
     }
 
     #[test]

@@ -29,7 +29,9 @@ use crate::contain::Stop;
 use crate::progress::{Observer, Progress};
 
 /// Which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum RootKind {
     /// What nodes need: OVN, Open vSwitch, runc.

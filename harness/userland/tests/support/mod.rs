@@ -1,4 +1,11 @@
-//! A registry in this process, on loopback, that can be told to misbehave.
+//! A registry in this process, on loopback, that can be told to misbehave; layers and archives.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test program uses its part"
+)]
+
+pub mod archives;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -24,6 +31,9 @@ pub struct Content {
     /// Digest to how many bytes come before the connection breaks, once.
     cut: HashMap<String, usize>,
     pub token_needed: bool,
+    /// What everybody gets at `/token`, and has to show from then on.
+    pub token: Option<&'static str>,
+    pub token_requests: usize,
     /// Ranges asked for.
     pub ranges: Vec<String>,
     pub blob_requests: usize,
@@ -47,6 +57,7 @@ impl Registry {
         let content = Shared::default();
         let router = Router::new()
             .route("/v2/", get(version))
+            .route("/token", get(token))
             .route("/v2/{name}/manifests/{reference}", get(manifest))
             .route("/v2/{name}/blobs/{digest}", get(blob))
             .with_state(Arc::clone(&content));
@@ -68,6 +79,19 @@ impl Registry {
         let (digest, size) = (digest(&bytes), bytes.len());
         self.with(|content| content.blobs.insert(digest.clone(), bytes));
         json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": size})
+    }
+
+    /// Stores a list of variants: digests and architectures.
+    pub fn list(&self, tag: &str, variants: &[(String, &str)]) {
+        let variants: Vec<Value> = variants
+            .iter()
+            .map(|(digest, arch)| {
+                json!({"mediaType": archives::MANIFEST, "digest": digest, "size": 1,
+                       "platform": {"os": "linux", "architecture": arch}})
+            })
+            .collect();
+        let list = json!({"schemaVersion": 2, "mediaType": archives::INDEX, "manifests": variants});
+        self.manifest(tag, &list);
     }
 
     /// Stores an image; its digest.
@@ -120,24 +144,45 @@ fn problem(status: StatusCode, code: &str) -> Response {
     (status, type_json, body).into_response()
 }
 
-fn refused(content: &Content) -> Option<Response> {
+fn refused(content: &Content, headers: &HeaderMap) -> Option<Response> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(token) = content.token
+        && text(header::AUTHORIZATION) != Some(&format!("Bearer {token}"))
+    {
+        let host = text(header::HOST).unwrap_or_default();
+        let mut response = problem(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"{host}\"");
+        let headers = response.headers_mut();
+        headers.insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
+        return Some(response);
+    }
     content
         .token_needed
         .then(|| problem(StatusCode::UNAUTHORIZED, "UNAUTHORIZED"))
 }
 
-async fn version(State(content): State<Shared>) -> Response {
+async fn version(State(content): State<Shared>, headers: HeaderMap) -> Response {
     let content = content.lock().unwrap();
-    refused(&content).unwrap_or_else(|| "{}".into_response())
+    refused(&content, &headers).unwrap_or_else(|| "{}".into_response())
+}
+
+async fn token(State(content): State<Shared>) -> Response {
+    let mut content = content.lock().unwrap();
+    content.token_requests += 1;
+    match content.token {
+        Some(token) => json!({"token": token}).to_string().into_response(),
+        None => problem(StatusCode::NOT_FOUND, "UNSUPPORTED"),
+    }
 }
 
 async fn manifest(
     State(content): State<Shared>,
     Path((_, reference)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Response {
     let mut content = content.lock().unwrap();
     content.manifest_requests += 1;
-    if let Some(refused) = refused(&content) {
+    if let Some(refused) = refused(&content, &headers) {
         return refused;
     }
     match content.manifests.get(&reference) {
@@ -157,6 +202,9 @@ async fn blob(
 ) -> Response {
     let mut content = content.lock().unwrap();
     content.blob_requests += 1;
+    if let Some(refused) = refused(&content, &headers) {
+        return refused;
+    }
     let Some(bytes) = content.blobs.get(&digest).cloned() else {
         return problem(StatusCode::NOT_FOUND, "BLOB_UNKNOWN");
     };
@@ -206,11 +254,19 @@ impl Layer {
         self.entry(path, text, 0o644, 0)
     }
 
-    pub fn entry(mut self, path: &str, text: &str, mode: u32, uid: u64) -> Self {
+    pub fn entry(self, path: &str, text: &str, mode: u32, uid: u64) -> Self {
+        self.bytes(path, text.as_bytes(), mode, uid)
+    }
+
+    pub fn program(self, path: &str, content: &[u8]) -> Self {
+        self.bytes(path, content, 0o755, 0)
+    }
+
+    fn bytes(mut self, path: &str, content: &[u8], mode: u32, uid: u64) -> Self {
         let mut header = header(tar::EntryType::Regular, mode, uid);
-        header.set_size(text.len() as u64);
+        header.set_size(content.len() as u64);
         name(&mut header, path);
-        self.0.append(&header, text.as_bytes()).unwrap();
+        self.0.append(&header, content).unwrap();
         self
     }
 

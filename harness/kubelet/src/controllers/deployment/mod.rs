@@ -16,7 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use self::rolling::{Bounds, Scale, Size};
 pub(super) use self::rolling::{Round, portion};
 use self::sets::Sets;
-use super::common::{Context, Failure, drive, is_deleted, owned, value, write_status};
+use super::common::{Context, Failure, drive, is_deleted, owned, write_status};
 use crate::events::Recorder;
 
 pub(super) async fn run(client: Client, recorder: Recorder) {
@@ -49,8 +49,8 @@ async fn reconcile(deployment: Arc<Deployment>, context: Arc<Context>) -> Result
         roll(&deployment, &spec, &context, &mut sets).await?;
     }
     let status = status(&deployment, &spec, &sets, Timestamp::now());
-    let before = value(deployment.status.as_ref());
-    write_status(&context.client, &*deployment, before, value(Some(&status))).await?;
+    let before = deployment.status.as_ref();
+    write_status(&context.client, &*deployment, before, &status).await?;
     sets.prune(&context, &deployment, &spec, &status).await?;
     Ok(conditions::deadline_action(
         &spec,

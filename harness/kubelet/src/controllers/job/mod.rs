@@ -20,7 +20,7 @@ use kube::{Client, ResourceExt};
 use self::pods::create;
 use self::status::{finished_at, next_status};
 use self::tally::Tally;
-use super::common::{Context, Failure, drive, is_deleted, owned, value, write_status};
+use super::common::{Context, Failure, drive, is_deleted, owned, write_status};
 use super::template;
 use crate::events::Recorder;
 
@@ -83,13 +83,7 @@ async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, Failu
         action = Action::requeue(Duration::try_from(left).unwrap_or_default());
     }
     let new = next_status(&status, &spec, &tally, verdict.as_ref(), started, now);
-    write_status(
-        &context.client,
-        &*job,
-        value(job.status.as_ref()),
-        value(Some(&new)),
-    )
-    .await?;
+    write_status(&context.client, &*job, job.status.as_ref(), &new).await?;
     if let Some(verdict) = &verdict {
         verdict.announce(&context, &job);
     }

@@ -1,5 +1,7 @@
 //! ConfigMaps, Secrets, environment, volumes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -182,4 +184,50 @@ pub async fn claims_bind_with_their_first_pod(c: Context) -> Outcome {
     )
     .await?;
     c.event("Warning lost FailedScheduling: 0/3 nodes are available: persistentvolumeclaim \"nothing\" not found.").await
+}
+
+pub async fn tokens_of_accounts(c: Context) -> Outcome {
+    const LOOK: &str = "cd /var/run/secrets/kubernetes.io/serviceaccount && cat namespace && echo && ls && \
+                        stat -L -c '%a %u' token && cut -d. -f2 token";
+    c.pod("p", json!({}), json!({})).await?;
+    c.pod(
+        "own",
+        json!({"securityContext": {"runAsUser": 1000}}),
+        json!({}),
+    )
+    .await?;
+    c.pod(
+        "none",
+        json!({}),
+        json!({"automountServiceAccountToken": false}),
+    )
+    .await?;
+    for (pod, mode_and_owner) in [("p", "644 0"), ("own", "600 1000")] {
+        c.ready(pod).await?;
+        let (code, out, error) = c.exec(pod, &["sh", "-c", LOOK], None).await?;
+        equal((code, error.as_str()), (0, ""))?;
+        let lines: Vec<&str> = out.lines().collect();
+        let files = [
+            c.namespace.as_str(),
+            "ca.crt",
+            "namespace",
+            "token",
+            mode_and_owner,
+        ];
+        equal(lines.get(..5), Some(&files[..]))?;
+        // What it says, without its signature: whose token it is.
+        let claims = URL_SAFE_NO_PAD.decode(lines.get(5).copied().unwrap_or_default())?;
+        let claims = String::from_utf8(claims)?;
+        for part in [
+            format!("system:serviceaccount:{}:default", c.namespace),
+            format!("\"name\":\"{pod}\""),
+        ] {
+            if !claims.contains(&part) {
+                return Err(fail(format!("no {part} in {claims}")));
+            }
+        }
+    }
+    c.ready("none").await?;
+    let (code, _, _) = c.exec("none", &["ls", "/var/run/secrets"], None).await?;
+    equal(code == 0, false)
 }

@@ -133,7 +133,19 @@ impl Context {
     }
 
     pub async fn gone(&self, name: &str) -> Result<(), Failed> {
-        let gone = await_condition(self.api::<Pod>(), name, |p: Option<&Pod>| p.is_none());
+        self.until_gone::<Pod>(name).await
+    }
+
+    pub async fn until_gone<K>(&self, name: &str) -> Result<(), Failed>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let gone = await_condition(self.api::<K>(), name, |object: Option<&K>| object.is_none());
         timeout(SOON, gone)
             .await
             .map_err(|_| fail(format!("{name} is still there")))??;

@@ -276,7 +276,9 @@ pub async fn liveness_restarts(c: Context) -> Outcome {
     )
     .await?;
     c.ready("p").await?;
-    c.exec("p", &["rm", "/alive"], None).await?;
+    // the container may have started without having got to its first command
+    c.exec("p", &["sh", "-c", "until rm /alive; do :; done"], None)
+        .await?;
     let pod = c
         .until("p", "restarted", |p| {
             status(p, "c").is_some_and(|s| s.restart_count == 1)

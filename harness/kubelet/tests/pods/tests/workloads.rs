@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use trunkline_kubelet::controllers;
 
 use super::context::{check, condition, container, equal, fail};
 use super::{Context, Outcome};
@@ -225,20 +226,37 @@ pub async fn services_have_endpoints(c: Context) -> Outcome {
         .first()
         .ok_or_else(|| fail("no slice"))?
         .name_any();
-    let slice = c
-        .until(&name, "ready", |s: &EndpointSlice| {
-            s.endpoints
-                .iter()
-                .any(|e| e.conditions.as_ref().and_then(|c| c.ready) == Some(true))
-        })
-        .await?;
+    // from then on there is nothing left to wait for
+    controllers::endpoints_settled(&c.cluster.client).await;
+    let slice = c.api::<EndpointSlice>().get(&name).await?;
+    let ready = |e: &Endpoint| e.conditions.as_ref().and_then(|c| c.ready);
+    equal(
+        slice.endpoints.iter().map(ready).collect::<Vec<_>>(),
+        vec![Some(true)],
+    )?;
     let addresses: Vec<_> = slice
         .endpoints
         .into_iter()
         .flat_map(|e| e.addresses)
         .collect();
     equal(addresses, vec![ip])?;
-    equal(slice.ports.and_then(|p| p.first()?.port), Some(8080))
+    equal(slice.ports.and_then(|p| p.first()?.port), Some(8080))?;
+
+    // a pod that is not meant any more leaves, and the service keeps its slice
+    let labels = json!({"metadata": {"labels": {"app": "other"}}});
+    c.api::<Pod>()
+        .patch("p", &PatchParams::default(), &Patch::Merge(labels))
+        .await?;
+    controllers::endpoints_settled(&c.cluster.client).await;
+    let slice = c.api::<EndpointSlice>().get(&name).await?;
+    equal(slice.endpoints, Vec::new())?;
+    c.until("web", "empty", |e: &Endpoints| e.subsets.is_none())
+        .await?;
+    c.api::<Service>()
+        .delete("web", &DeleteParams::default())
+        .await?;
+    c.until_gone::<Endpoints>("web").await?;
+    c.until_gone::<EndpointSlice>(&name).await
 }
 
 pub async fn what_fits_nowhere_says_why(c: Context) -> Outcome {

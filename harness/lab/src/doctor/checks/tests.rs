@@ -189,3 +189,13 @@ fn little_space_is_a_warning() {
 fn apparmor_is_suspected_when_namespaces_fail() {
     assert_eq!(suspects(Step::Namespaces)[0], CheckId::AppArmor);
 }
+
+/// A fresh Ubuntu runner gets what the doctor would say there.
+#[test]
+fn the_workflows_mend_what_ubuntu_restricts() {
+    let mut facts = good();
+    facts.user_namespaces.apparmor_restricts = Some(1);
+    let fix = find(&facts, CheckId::AppArmor).fix.unwrap();
+    let action = include_str!("../../../../../.github/actions/prepare/action.yml");
+    assert!(action.contains(&fix), "{fix}");
+}

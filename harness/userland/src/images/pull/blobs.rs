@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::manifest::Descriptor;
 use super::registry::{Registry, innermost};
 use crate::images::ImageError;
+use crate::images::manifest::Descriptor;
 
 const AT_ONCE: usize = 4;
 

@@ -2,19 +2,16 @@
 
 mod auth;
 mod blobs;
-mod manifest;
 mod registry;
-mod unpack;
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci_client::Reference;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use self::registry::Registry;
-use super::{Image, ImageConfig, ImageError};
+use self::registry::{Config, Registry, Resolved};
+use super::content::Content;
+use super::store::{Store, Unpacked};
+use super::{Bundle, Image, ImageError, unpack};
 use crate::cache::Cache;
 use crate::progress::{Observer, Progress};
 
@@ -34,14 +31,8 @@ pub async fn image(
         return Ok(found.named(reference, &store));
     }
 
-    let say = |phase: String, fraction| {
-        progress(Progress {
-            what: format!("image {reference}"),
-            phase,
-            fraction,
-        });
-    };
-    say(format!("asking {}", source.resolve_registry()), None);
+    let say = Say::new(reference, progress);
+    say.phase(format!("asking {}", source.resolve_registry()));
     let registry = Registry::new(source, reference);
     let resolved = registry.manifest().await?;
     if let Some(found) = store.find(&resolved.digest) {
@@ -54,112 +45,100 @@ pub async fn image(
         store.remember(source, &resolved.digest)?;
         return Ok(found.named(reference, &store));
     }
-    let config = registry.config(&resolved).await?;
-    let layers = blobs::fetch(&store.blobs(), &registry, &resolved.layers, &|fraction| {
-        say("downloading".to_owned(), Some(fraction * 0.8));
-    })
-    .await?;
-    say("unpacking".to_owned(), Some(0.8));
-    let pulled = Pulled {
+    let (config, layers) = download(&store, &registry, &resolved, &say).await?;
+    say.part("unpacking", 0.8);
+    let unpacked = Unpacked {
         digest: resolved.digest.clone(),
         config: config.runtime,
     };
-    let layers: Vec<_> = layers.into_iter().zip(config.diff_ids).collect();
+    let layers = layers.into_iter().map(Content::File).zip(config.diff_ids);
     unpack::image(
         cache,
         &store.place(&resolved.digest),
         reference,
-        layers,
-        &pulled,
+        layers.collect(),
+        &unpacked,
     )
     .await?;
     store.remember(source, &resolved.digest)?;
-    say("ready".to_owned(), Some(1.0));
-    Ok(pulled.named(reference, &store))
+    say.part("ready", 1.0);
+    Ok(unpacked.named(reference, &store))
 }
 
-/// What `image.json` holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pulled {
-    digest: String,
-    config: ImageConfig,
+/// The image in the form that travels; it is not unpacked for that.
+pub async fn bundle(
+    cache: &Cache,
+    reference: &str,
+    source: &Reference,
+    progress: Observer<'_>,
+) -> Result<Bundle, ImageError> {
+    let store = Store::open(cache)?;
+    let say = Say::new(reference, progress);
+    say.phase(format!("asking {}", source.resolve_registry()));
+    let registry = Registry::new(source, reference);
+    let resolved = registry.manifest().await?;
+    if let Some(found) = store.bundle(&resolved.digest) {
+        return Ok(found);
+    }
+    let _one_puller = store.lock().await?;
+    download(&store, &registry, &resolved, &say).await?;
+    store
+        .bundle(&resolved.digest)
+        .ok_or_else(|| registry.damaged("its manifest leaves out what kind of layers it has"))
 }
 
-impl Pulled {
-    fn named(self, reference: &str, store: &Store) -> Image {
-        Image {
-            reference: reference.to_owned(),
-            layers: vec![store.place(&self.digest).join("root")],
-            digest: self.digest,
-            config: self.config,
+/// Everything a registry has of an image, into the cache.
+async fn download(
+    store: &Store,
+    registry: &Registry,
+    resolved: &Resolved,
+    say: &Say<'_>,
+) -> Result<(Config, Vec<PathBuf>), ImageError> {
+    let config = registry.config(resolved).await?;
+    let layers = blobs::fetch(&store.blobs(), registry, &resolved.layers, &|fraction| {
+        say.part("downloading", fraction * 0.8);
+    })
+    .await?;
+    // Not needed to run the image, but to hand it on.
+    store.keep(&resolved.text)?;
+    store.keep(&config.text)?;
+    Ok((config, layers))
+}
+
+/// Reports about one image.
+struct Say<'a> {
+    what: String,
+    progress: Observer<'a>,
+}
+
+impl<'a> Say<'a> {
+    fn new(reference: &str, progress: Observer<'a>) -> Self {
+        Self {
+            what: format!("image {reference}"),
+            progress,
         }
     }
 
-    /// Written last: it is the mark of completion.
-    pub fn write(&self, place: &Path) -> Result<(), ImageError> {
-        let path = place.join("image.json");
-        let write = || fs::write(&path, serde_json::to_vec_pretty(self)?);
-        write().map_err(ImageError::io("write", &path))
+    fn phase(&self, phase: String) {
+        self.report(phase, None);
+    }
+
+    fn part(&self, phase: &str, fraction: f32) {
+        self.report(phase.to_owned(), Some(fraction));
+    }
+
+    fn report(&self, phase: String, fraction: Option<f32>) {
+        (self.progress)(Progress {
+            what: self.what.clone(),
+            phase,
+            fraction,
+        });
     }
 }
 
-/// The images of a cache.
-struct Store(PathBuf);
-
-impl Store {
-    fn open(cache: &Cache) -> Result<Self, ImageError> {
-        let store = Self(cache.root().join("images"));
-        for directory in [
-            store.blobs(),
-            store.0.join("pulled"),
-            store.0.join("references"),
-        ] {
-            fs::create_dir_all(&directory).map_err(ImageError::io("create", directory))?;
-        }
-        Ok(store)
-    }
-
-    fn blobs(&self) -> PathBuf {
-        self.0.join("blobs/sha256")
-    }
-
-    fn place(&self, digest: &str) -> PathBuf {
-        self.0.join("pulled").join(digest.replace(':', "-"))
-    }
-
-    fn find(&self, digest: &str) -> Option<Pulled> {
-        let text = fs::read(self.place(digest).join("image.json")).ok()?;
-        serde_json::from_slice(&text).ok()
-    }
-
-    /// A name that no reference can escape from.
-    fn reference(&self, source: &Reference) -> PathBuf {
-        let name = hex::encode(Sha256::digest(source.whole()));
-        self.0.join("references").join(name)
-    }
-
-    fn known(&self, source: &Reference) -> Option<String> {
-        if let Some(digest) = source.digest() {
-            return Some(digest.to_owned());
-        }
-        let text = fs::read_to_string(self.reference(source)).ok()?;
-        Some(text.lines().next()?.to_owned())
-    }
-
-    fn remember(&self, source: &Reference, digest: &str) -> Result<(), ImageError> {
-        let path = self.reference(source);
-        let unfinished = path.with_extension(format!("{}.part", std::process::id()));
-        fs::write(&unfinished, format!("{digest}\n{}\n", source.whole()))
-            .and_then(|()| fs::rename(&unfinished, &path))
-            .map_err(ImageError::io("write", path))
-    }
-
-    async fn lock(&self) -> Result<File, ImageError> {
-        let path = self.0.join("pull.lock");
-        let file = File::create(&path).map_err(ImageError::io("create", &path))?;
-        let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
-        locked
-            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-            .map_err(ImageError::io("lock", path))
-    }
+/// The image if it was pulled before; asks nobody.
+pub fn present(cache: &Cache, reference: &str, source: &Reference) -> Option<Image> {
+    let store = Store::at(cache);
+    let digest = store.known(source)?;
+    Some(store.find(&digest)?.named(reference, &store))
 }

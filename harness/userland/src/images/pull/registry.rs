@@ -6,10 +6,10 @@ use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference, RegistryOperation};
-use sha2::{Digest, Sha256};
 
 use super::auth;
-use super::manifest::{Configuration, Descriptor, Manifest, Platform};
+use crate::images::content::digest;
+use crate::images::manifest::{Configuration, Descriptor, Manifest, Platform};
 use crate::images::{ImageConfig, ImageError};
 
 const ACCEPTED: [&str; 4] = [
@@ -36,11 +36,15 @@ pub struct Registry {
 /// The manifest for this machine.
 pub struct Resolved {
     pub digest: String,
+    /// Whose digest that is.
+    pub text: Vec<u8>,
     config: Descriptor,
     pub layers: Vec<Descriptor>,
 }
 
 pub struct Config {
+    /// As it came.
+    pub text: Vec<u8>,
     pub runtime: ImageConfig,
     /// Digests of the uncompressed layers.
     pub diff_ids: Vec<String>,
@@ -75,9 +79,9 @@ impl Registry {
             .auth(&self.source, &self.auth, RegistryOperation::Pull)
             .await
             .map_err(|error| self.error(&error))?;
-        let (manifest, digest) = self.one_manifest(&self.source).await?;
-        let (manifest, digest) = match manifest {
-            Manifest::Image { .. } => (manifest, digest),
+        let (manifest, text) = self.one_manifest(&self.source).await?;
+        let (manifest, text) = match manifest {
+            Manifest::Image { .. } => (manifest, text),
             Manifest::Index { manifests } => {
                 let here = Platform::here();
                 let variant = manifests
@@ -97,7 +101,8 @@ impl Registry {
         };
         match manifest {
             Manifest::Image { config, layers } => Ok(Resolved {
-                digest,
+                digest: digest(&text),
+                text,
                 config,
                 layers,
             }),
@@ -105,21 +110,21 @@ impl Registry {
         }
     }
 
-    async fn one_manifest(&self, source: &Reference) -> Result<(Manifest, String), ImageError> {
+    async fn one_manifest(&self, source: &Reference) -> Result<(Manifest, Vec<u8>), ImageError> {
         let (text, _claimed) = self
             .client
             .pull_manifest_raw(source, &self.auth, &ACCEPTED)
             .await
             .map_err(|error| self.error(&error))?;
-        let digest = format!("sha256:{}", hex::encode(Sha256::digest(&text)));
+        let actual = digest(&text);
         if let Some(expected) = source.digest()
-            && expected != digest
+            && expected != actual
         {
-            return Err(self.damaged(&format!("the manifest has digest {digest}, not {expected}")));
+            return Err(self.damaged(&format!("the manifest has digest {actual}, not {expected}")));
         }
         let manifest = serde_json::from_slice(&text)
             .map_err(|error| self.damaged(&format!("the manifest cannot be read: {error}")))?;
-        Ok((manifest, digest))
+        Ok((manifest, text.to_vec()))
     }
 
     pub async fn config(&self, resolved: &Resolved) -> Result<Config, ImageError> {
@@ -133,14 +138,8 @@ impl Registry {
             .map_err(|error| self.error(&error))?;
         let configuration: Configuration = serde_json::from_slice(&text)
             .map_err(|error| self.damaged(&format!("the configuration cannot be read: {error}")))?;
-        let here = Platform::here();
-        let os = configuration.os.clone().unwrap_or_else(|| here.os.clone());
-        let architecture = configuration
-            .architecture
-            .clone()
-            .unwrap_or_else(|| here.architecture.clone());
-        let platform = Platform { os, architecture };
-        if platform != here {
+        let platform = configuration.platform();
+        if platform != Platform::here() {
             return Err(self.wrong_platform(&[platform.to_string()]));
         }
         let (runtime, diff_ids) = configuration.split();
@@ -151,7 +150,11 @@ impl Registry {
                 diff_ids.len()
             )));
         }
-        Ok(Config { runtime, diff_ids })
+        Ok(Config {
+            text,
+            runtime,
+            diff_ids,
+        })
     }
 
     fn wrong_platform(&self, offered: &[String]) -> ImageError {

@@ -1,0 +1,114 @@
+//! Why a cluster cannot be used.
+
+use std::path::PathBuf;
+
+/// A cluster that cannot be had, or does not let us. Nothing was created there.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    #[error(
+        "there is no kubeconfig: neither KUBECONFIG nor ~/.kube/config names one; give it with --kubeconfig"
+    )]
+    NoKubeconfig,
+    #[error("cannot read the kubeconfig {}: {why}", path.display())]
+    Unreadable { path: PathBuf, why: String },
+    #[error("the kubeconfig {place} is not one: {why}")]
+    NotAKubeconfig { place: String, why: String },
+    #[error(
+        "the kubeconfig {place} has no current context; name one with --context: {}",
+        list(known)
+    )]
+    NoCurrentContext { place: String, known: Vec<String> },
+    #[error(
+        "the kubeconfig {place} has no context {context:?}; it has {}",
+        list(known)
+    )]
+    NoSuchContext {
+        place: String,
+        context: String,
+        known: Vec<String>,
+    },
+    #[error("the context {context} cannot be used: {why}")]
+    Unusable { context: String, why: String },
+    #[error(
+        "the cluster of the context {context} cannot be reached at {server}: {why}; is it up, and is this the right context?"
+    )]
+    Unreachable {
+        context: String,
+        server: String,
+        why: String,
+    },
+    #[error(
+        "the cluster of the context {context} ({server}) does not accept our credentials: {why}; log in again, or give another context"
+    )]
+    Unauthorized {
+        context: String,
+        server: String,
+        why: String,
+    },
+    #[error(
+        "{server}, the server of the context {context}, does not answer like a Kubernetes API: {why}"
+    )]
+    NotKubernetes {
+        context: String,
+        server: String,
+        why: String,
+    },
+    #[error("the API does not answer {what}: {why}")]
+    Api { what: String, why: String },
+}
+
+impl ContextError {
+    /// What the answer to the first question means.
+    pub(super) fn answer(context: &str, server: &str, error: &kube::Error) -> Self {
+        let (context, server, why) = (context.to_owned(), server.to_owned(), words(error));
+        match error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => Self::Unauthorized {
+                context,
+                server,
+                why,
+            },
+            kube::Error::Auth(_) => Self::Unauthorized {
+                context,
+                server,
+                why,
+            },
+            kube::Error::Api(_) | kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+                Self::NotKubernetes {
+                    context,
+                    server,
+                    why,
+                }
+            }
+            _ => Self::Unreachable {
+                context,
+                server,
+                why,
+            },
+        }
+    }
+}
+
+/// The API's own words; else those of the innermost cause, which kube's texts stop short of.
+pub fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn list(known: &[String]) -> String {
+    if known.is_empty() {
+        return "none".into();
+    }
+    known.join(", ")
+}
