@@ -18,8 +18,9 @@ pub(super) fn same(roles: &mut Roles, expected: &str, ours: &str, theirs: &str) 
         (Some(ours), Some(theirs)) if ours != theirs => {
             allows(expected, ours) && allows(expected, theirs)
         }
-        // A reset and an ICMP message are one way, and differ between implementations of Services.
-        (Some("refused"), Some(_)) => true,
+        // A reset and an ICMP message are one way, and differ between implementations of Services. So are a name that is
+        // not there and one without such a record, which is what a server's cache says of a name that has just gone.
+        (Some("refused" | "unresolved"), Some(_)) => true,
         (None, None) => {
             if let (Some(ours), Some(theirs)) = (records(ours), records(theirs)) {
                 return same_set(roles, &ours, &theirs);

@@ -41,6 +41,12 @@ fn texts_say_the_same_or_not(#[case] ours: &str, #[case] theirs: &str, #[case] a
     "refused: port unreachable by 10.9.9.1, said 10.9.9.9 (ICMP type 3 code 3)",
     true
 )]
+#[case::how_it_is_unresolved(
+    "unresolved",
+    "unresolved: 10.96.0.10 says no such name",
+    "unresolved: 10.96.0.10 has no record of that type",
+    true
+)]
 #[case::another_way(
     "refused",
     "refused: connection refused by 10.0.0.1",

@@ -116,6 +116,9 @@ fn normal(output: &str) -> String {
             "$1[AGE]$4$5",
         ),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
+        (r"\bkube-api-access-[a-z0-9]{5}\b", "kube-api-access-[ID]"),
+        // versions of kubectl differ in how they write what nobody has said
+        (r"(?m)^ *(ConfigMap)?Optional:.*\n", ""),
         // the other end of an interface of a pod
         (r"@if\d+\b", "@if[N]"),
         // pods of replica sets, and replica sets
