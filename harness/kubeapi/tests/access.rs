@@ -267,6 +267,10 @@ async fn other_forms() {
     assert_eq!(code, 404);
     let (code, _, status) = get(&client, "/apis/example.com/v1/things", "*/*").await;
     assert_eq!(code, 404);
+    // A group of definitions has no resources of its own: the answer is the plain page for paths that lead nowhere.
+    assert!(status.is_null());
+    let (code, _, status) = get(&client, "/apis/apps/v1/things", "*/*").await;
+    assert_eq!(code, 404);
     assert_eq!(
         status["message"],
         "the server could not find the requested resource"
