@@ -12,10 +12,10 @@ use kube::{
     core::params::Preconditions,
     runtime::wait::{await_condition, conditions},
 };
-use trunkline_engine::{Identity, RUN_LABEL, events::RunId};
+use trunkline_engine::{Identity, RUN_LABEL, api_message, events::RunId};
 
 use crate::{
-    context::{ContextError, words},
+    context::ContextError,
     journal::{ClusterId, DeadRun, Header, Journals, JournalsError, Left},
 };
 
@@ -128,7 +128,7 @@ async fn settle(client: &Client, run: &RunId, left: &Left, mode: Mode) -> Fate {
         Ok(Some(found)) => found,
         // A kind that is not served any more has no objects.
         Ok(None) => return Fate::Absent,
-        Err(error) => return Fate::Stays(words(&error)),
+        Err(error) => return Fate::Stays(api_message(&error)),
     };
     if let Some(why) = foreign(&found, run, left) {
         return Fate::Foreign(why);
@@ -152,7 +152,7 @@ async fn settle(client: &Client, run: &RunId, left: &Left, mode: Mode) -> Fate {
         Err(kube::Error::Api(status)) if status.code == 409 => {
             return Fate::Foreign("another one took its place just now".into());
         }
-        Err(error) => return Fate::Stays(words(&error)),
+        Err(error) => return Fate::Stays(api_message(&error)),
     }
     let gone = await_condition(api, &left.object.name, conditions::is_deleted(&uid));
     match tokio::time::timeout(PATIENCE, gone).await {

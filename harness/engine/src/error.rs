@@ -31,7 +31,7 @@ impl Error {
 }
 
 /// The API's own words, or the transport's when it had none.
-pub(crate) fn api_message(error: &kube::Error) -> String {
+pub fn api_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => {

@@ -19,6 +19,7 @@ mod text;
 mod until;
 mod verdict;
 
+pub use error::api_message;
 pub use events::{CaseOutcome, CaseOutcome as RunOutcome, ExitClass};
 pub use journal::{Identity, Journal, JournalError};
 pub use objects::{RUN_LABEL, SCENARIO_LABEL};

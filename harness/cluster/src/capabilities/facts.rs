@@ -8,8 +8,9 @@ use kube::{
     api::{Api, ApiResource, DynamicObject, ListParams},
 };
 use serde::de::DeserializeOwned;
+use trunkline_engine::api_message;
 
-use crate::context::{ContextError, words};
+use crate::context::ContextError;
 
 /// The groups whose kinds tell what is installed.
 const GROUPS: [&str; 5] = [
@@ -106,7 +107,7 @@ async fn kinds(client: &Client) -> Result<BTreeSet<(String, String)>, ContextErr
         let what = what.to_owned();
         move |error: kube::Error| ContextError::Api {
             what,
-            why: words(&error),
+            why: api_message(&error),
         }
     };
     let groups = client
@@ -144,11 +145,11 @@ where
         Ok(list) => Ok(Seen::Yes(list.items)),
         Err(error) => match &error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404) => {
-                Ok(Seen::Hidden(words(&error)))
+                Ok(Seen::Hidden(api_message(&error)))
             }
             _ => Err(ContextError::Api {
                 what: format!("which {what} there are"),
-                why: words(&error),
+                why: api_message(&error),
             }),
         },
     }

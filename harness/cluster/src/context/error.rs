@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use trunkline_engine::api_message;
+
 /// A cluster that cannot be had, or does not let us. Nothing was created there.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
@@ -60,7 +62,7 @@ pub enum ContextError {
 impl ContextError {
     /// What the answer to the first question means.
     pub(super) fn answer(context: &str, server: &str, error: &kube::Error) -> Self {
-        let (context, server, why) = (context.to_owned(), server.to_owned(), words(error));
+        let (context, server, why) = (context.to_owned(), server.to_owned(), api_message(error));
         match error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => Self::Unauthorized {
                 context,
@@ -86,24 +88,6 @@ impl ContextError {
             },
         }
     }
-}
-
-/// The API's own words; else those of the innermost cause, which kube's texts stop short of.
-pub fn words(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return status.message.clone();
-    }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn list(known: &[String]) -> String {

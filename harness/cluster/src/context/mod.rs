@@ -7,10 +7,10 @@ mod review;
 use std::path::PathBuf;
 
 use kube::Client;
-use trunkline_engine::HelperImage;
+use trunkline_engine::{HelperImage, api_message};
 
 pub use self::{
-    error::{ContextError, words},
+    error::ContextError,
     review::{Review, review, whoami},
 };
 
@@ -54,7 +54,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Connection, ContextErro
         kubeconfig::choose(options.kubeconfig.as_deref(), options.context.as_deref()).await?;
     let unusable = |error: kube::Error| ContextError::Unusable {
         context: chosen.context.clone(),
-        why: words(&error),
+        why: api_message(&error),
     };
     let client = Client::try_from(chosen.config.clone()).map_err(unusable)?;
     let version = client

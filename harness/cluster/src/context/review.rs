@@ -6,9 +6,12 @@ use k8s_openapi::api::{
     authorization::v1::{SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
 };
 use kube::{Client, api::Api, api::PostParams};
-use trunkline_engine::rights::{Need, Right, sentences};
+use trunkline_engine::{
+    api_message,
+    rights::{Need, Right, sentences},
+};
 
-use super::{ContextError, words};
+use super::ContextError;
 
 /// Reviews are small and many; more at once than this would be impolite.
 const AT_ONCE: usize = 16;
@@ -70,7 +73,7 @@ async fn allowed(
         .await
         .map_err(|error| ContextError::Api {
             what: format!("whether we may {right}"),
-            why: words(&error),
+            why: api_message(&error),
         })?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }

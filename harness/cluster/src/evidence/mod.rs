@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, api::Api};
 use trunkline_engine::{
-    EvidenceRequest,
+    EvidenceRequest, api_message,
     events::{Evidence, EvidenceSource},
 };
 
@@ -58,7 +58,7 @@ async fn investigate(
     let pod = pods
         .get(&question.from.name)
         .await
-        .map_err(|error| crate::context::words(&error))?;
+        .map_err(|error| api_message(&error))?;
     let Some(attachment) = Attachment::towards(&pod, destination)? else {
         return Ok(None);
     };

@@ -8,13 +8,13 @@ use kube::{
     api::{Api, AttachParams, ListParams},
 };
 use tokio::io::AsyncReadExt as _;
+use trunkline_engine::api_message;
 
 use super::{
     microflow::Microflow,
     rows::{self, Responsible, Table},
     trace::AclFlow,
 };
-use crate::context::words;
 
 /// The label of the pods that hold a zone, in the chart and in the operator of OpenShift.
 const LABEL: &str = "app=ovnkube-node";
@@ -38,7 +38,10 @@ impl Zone {
         let params = ListParams::default()
             .labels(LABEL)
             .fields(&format!("spec.nodeName={node}"));
-        let found = pods.list(&params).await.map_err(|error| words(&error))?;
+        let found = pods
+            .list(&params)
+            .await
+            .map_err(|error| api_message(&error))?;
         let pod = found
             .items
             .into_iter()
@@ -128,7 +131,7 @@ impl Zone {
                 .pods
                 .exec(&self.pod, command, &params)
                 .await
-                .map_err(|error| words(&error))?;
+                .map_err(|error| api_message(&error))?;
             let (Some(mut stdout), Some(mut stderr), Some(status)) =
                 (process.stdout(), process.stderr(), process.take_status())
             else {
@@ -168,6 +171,9 @@ pub(super) async fn node_of_port(client: &Client, port: &str) -> Result<Option<S
         return Ok(None);
     };
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let pod = pods.get_opt(pod).await.map_err(|error| words(&error))?;
+    let pod = pods
+        .get_opt(pod)
+        .await
+        .map_err(|error| api_message(&error))?;
     Ok(pod.and_then(|pod| pod.spec?.node_name))
 }

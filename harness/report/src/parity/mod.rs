@@ -1,7 +1,7 @@
 //! The same cases on several sites, held against each other: outcome by outcome, probe by probe, message by message.
 //!
 //! What must differ between two sites (addresses, names of nodes, suffixes of pods, times) is not compared as text but by
-//! its role: see [`alike`].
+//! its role: see `alike`.
 
 mod alike;
 mod answer;
