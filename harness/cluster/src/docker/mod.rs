@@ -45,15 +45,11 @@ impl Docker {
         match std::env::var("KIND_EXPERIMENTAL_PROVIDER").as_deref() {
             Ok("podman") => Self::podman().await,
             Ok("docker") => Self::docker().await,
+            // Who names an address means no other; the defaults of Podman would go on to the usual sockets.
+            _ if std::env::var_os("DOCKER_HOST").is_some() => Self::docker().await,
             _ => match Self::docker().await {
-                Err(DockerError::Absent { .. }) => {
-                    let docker = Self::docker().await;
-                    match Self::podman().await {
-                        Ok(podman) => Ok(podman),
-                        // Docker is the usual one, so its absence is what is told.
-                        Err(_) => docker,
-                    }
-                }
+                // Docker is the usual one, so its absence is what is told.
+                Err(absent @ DockerError::Absent { .. }) => Self::podman().await.or(Err(absent)),
                 other => other,
             },
         }

@@ -2,6 +2,8 @@
 
 mod scenarios;
 mod sites;
+#[cfg(test)]
+mod tests;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};

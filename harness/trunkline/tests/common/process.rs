@@ -122,7 +122,7 @@ pub fn wait_childless(limit: Duration) -> Result<(), String> {
 }
 
 /// What could be left of a lab beside processes, as far as this thread can see it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Traces {
     interfaces: BTreeSet<String>,
     mounts: BTreeSet<String>,
@@ -154,6 +154,19 @@ impl Traces {
             mounts: mounts.lines().map(str::to_owned).collect(),
             files,
         }
+    }
+
+    /// What is there now and was not before. What went meanwhile is somebody else's affair: the kernel takes a mount out
+    /// of every namespace when its directory is removed in another, as Docker does with a container's.
+    pub fn since<'a>(&'a self, before: &'a Self) -> Vec<&'a String> {
+        let pairs = [
+            (&self.interfaces, &before.interfaces),
+            (&self.mounts, &before.mounts),
+            (&self.files, &before.files),
+        ];
+        let new =
+            |(now, before): (&'a BTreeSet<String>, &'a BTreeSet<String>)| now.difference(before);
+        pairs.into_iter().flat_map(new).collect()
     }
 }
 
