@@ -204,7 +204,8 @@ fn exec_with_a_terminal() -> Result<Completion, Failed> {
     // The new size travels beside what is typed; the program on the terminal is told by a signal.
     terminal.type_in("until [ \"$(stty size)\" = '50 132' ]; do sleep 0.1; done; echo re''sized\n");
     terminal.expect("resized");
-    terminal.type_in("echo be''gun; sleep 1000\n");
+    // What says so is what the signal is to meet: a shell that is about to start it would take the signal itself.
+    terminal.type_in("sh -c \"echo be''gun; exec sleep 1000\"\n");
     terminal.expect("begun");
     terminal.type_in("\u{3}");
     terminal.type_in("echo interrupted by $?\n");
