@@ -166,6 +166,9 @@ fn judge(scenario: &Scenario, outcome: CaseOutcome) -> CaseOutcome {
     }
 }
 
+/// A site that dies breaks what is under way a moment before it is known to be dead; that is the reason then.
+const LAST_BREATH: Duration = Duration::from_millis(500);
+
 struct Case<'c, 's> {
     plan: &'c Plan<'s>,
     context: &'c Context<'s>,
@@ -312,17 +315,24 @@ impl Case<'_, '_> {
                 Box::new(gone(&self.context.site.gone().await).at(Some(planned.location())));
             StepOutcome::Broken { failure }
         };
+        let run = async {
+            let outcome = step::run(at, planned).await;
+            if matches!(outcome, StepOutcome::Broken { .. }) {
+                tokio::time::sleep(LAST_BREATH).await;
+            }
+            outcome
+        };
         let outcome = match deadline {
             None => tokio::select! {
                 biased;
                 outcome = vanished => outcome,
-                outcome = step::run(at, planned) => outcome,
+                outcome = run => outcome,
             },
             Some(deadline) => tokio::select! {
                 biased;
                 () = self.options.cancel.cancelled() => StepOutcome::Cancelled,
                 outcome = vanished => outcome,
-                outcome = step::run(at, planned) => outcome,
+                outcome = run => outcome,
                 () = sleep_until(deadline) => overdue(planned, &self.plan.deadline, "scenario"),
             },
         };
