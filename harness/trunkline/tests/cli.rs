@@ -42,6 +42,11 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
+fn assert_within(started: Instant, limit: Duration) {
+    let took = started.elapsed();
+    assert!(took < limit, "it took {took:?}");
+}
+
 fn assert_recorded(text: &str, file: &str) {
     let expected = Data::read_from(
         &Path::new(TESTS).join(file),
@@ -152,11 +157,7 @@ fn a_bad_scenario(#[case] name: &str) {
     let told = stderr(&run);
     assert_eq!(code(&run), Some(3), "{told}");
     assert!(told.ends_with("nothing was started\n"), "{told}");
-    assert!(
-        started.elapsed() < AT_ONCE,
-        "it took {:?}",
-        started.elapsed()
-    );
+    assert_within(started, AT_ONCE);
     // The same findings as lint's, and each shows its place.
     for line in stderr(&plain).lines() {
         let place = line.split(": ").next().expect("a place");
@@ -210,11 +211,7 @@ fn a_scenario_that_fails(#[case] name: &str, #[case] told: &[&str]) {
             "no `{word}` in:\n{report}"
         );
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(30),
-        "it took {:?}",
-        started.elapsed()
-    );
+    assert_within(started, Duration::from_secs(30));
 }
 
 #[test]
@@ -388,11 +385,7 @@ fn a_package_source_that_is_not_there() {
         told.contains("Connection refused") && told.contains("TRUNKLINE_DEBIAN_MIRROR"),
         "{told}"
     );
-    assert!(
-        started.elapsed() < Duration::from_secs(60),
-        "it took {:?}",
-        started.elapsed()
-    );
+    assert_within(started, Duration::from_secs(60));
 }
 
 #[test]
@@ -418,11 +411,7 @@ fn a_package_source_that_is_silent() {
     );
     assert!(told.contains("TRUNKLINE_DEBIAN_TIMEOUT"), "{told}");
     // Asked once, not three times: apt takes twice the timeout for it.
-    assert!(
-        started.elapsed() < Duration::from_secs(10),
-        "it took {:?}",
-        started.elapsed()
-    );
+    assert_within(started, Duration::from_secs(10));
 }
 
 #[test]

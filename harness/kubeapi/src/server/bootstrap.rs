@@ -12,6 +12,7 @@ use crate::controllers::api_services;
 use crate::kinds::cluster::SYSTEM_CLASSES;
 use crate::object;
 use crate::request::WriteOptions;
+use crate::status::Status;
 use crate::write::create::Ownership;
 use crate::write::{Part, Write};
 
@@ -132,33 +133,16 @@ pub fn create_with_status(
     let name = object::name(&object).to_owned();
     let status = object::at(&object, &["status"]).clone();
     create(core, group, plural, None, object)?;
-    let refused = |reason: String| Error::Object {
-        resource: plural.to_owned(),
-        name: name.clone(),
-        reason,
-    };
-    let served = core
-        .registry()
-        .preferred(group, plural)
-        .ok_or_else(|| refused("the resource is not served".to_owned()))?;
-    let options = WriteOptions {
-        manager: MANAGER.to_owned(),
-        ..WriteOptions::default()
-    };
-    let write = Write {
-        core,
-        served: &served,
-        namespace: None,
-        options: &options,
-    };
-    write
-        .change(&name, Part::Status, Ownership::Note, |current| {
+    as_server(core, (group, plural), None, &name, |write| {
+        let set = |current: &Value| {
             let mut new = current.clone();
             new["status"] = status.clone();
             Ok(new)
-        })
-        .map(drop)
-        .map_err(|status| refused(status.message))
+        };
+        write
+            .change(&name, Part::Status, Ownership::Note, set)
+            .map(drop)
+    })
 }
 
 /// Creates an object, as the server itself does.
@@ -170,9 +154,32 @@ pub fn create(
     mut object: Value,
 ) -> Result<(), Error> {
     let name = object::name(&object).to_owned();
+    as_server(core, (group, plural), namespace, &name, |write| {
+        let served = write.served;
+        let mut warnings = Vec::new();
+        crate::decode::expect_kind(&mut object, &served.gvk())?;
+        crate::decode::against_schema(
+            &mut object,
+            served.version().schema.as_deref(),
+            crate::request::Validation::Strict,
+            Vec::new(),
+            &mut warnings,
+        )?;
+        write.create(&object).map(drop)
+    })
+}
+
+/// Writes in the server's own name; a refusal says which object it is about.
+fn as_server(
+    core: &Core,
+    (group, plural): (&str, &str),
+    namespace: Option<&str>,
+    name: &str,
+    act: impl FnOnce(&Write<'_>) -> Result<(), Status>,
+) -> Result<(), Error> {
     let refused = |reason: String| Error::Object {
         resource: plural.to_owned(),
-        name: name.clone(),
+        name: name.to_owned(),
         reason,
     };
     let served = core
@@ -189,17 +196,5 @@ pub fn create(
         namespace,
         options: &options,
     };
-    let mut warnings = Vec::new();
-    crate::decode::expect_kind(&mut object, &served.gvk())
-        .and_then(|()| {
-            crate::decode::against_schema(
-                &mut object,
-                served.version().schema.as_deref(),
-                crate::request::Validation::Strict,
-                Vec::new(),
-                &mut warnings,
-            )
-        })
-        .and_then(|()| write.create(&object).map(drop))
-        .map_err(|status| refused(status.message))
+    act(&write).map_err(|status| refused(status.message))
 }
