@@ -13,8 +13,10 @@ use std::process::{Command, ExitCode};
 use sha2::{Digest, Sha256};
 
 /// Package, program, and what to watch.
-const PROGRAMS: [(&str, &str, &str); 3] = [
+const PROGRAMS: [(&str, &str, &str); 5] = [
     ("trunkline-guest", "trunkline-agent", "harness/guest"),
+    ("trunkline-guest", "trunkline-init", "harness/guest"),
+    ("trunkline-launcher", "virt-launcher", "harness/launcher"),
     ("trunkline-http-server", "agnhost", "fixtures/http-server"),
     (
         "trunkline-unpack",

@@ -6,6 +6,7 @@ use kube::Client;
 use trunkline_scenario::model::{Scenario, Scope};
 
 use crate::{
+    console::Consoles,
     error::Error,
     events::{CaseEvents, ObjectRef, RunId, StepEvents},
     journal::{Identity, Journal},
@@ -24,6 +25,7 @@ pub(crate) struct Context<'s> {
     pub client: Client,
     pub catalogue: Catalogue,
     pub agents: Agents,
+    pub consoles: Consoles,
     pub run: RunId,
     pub events: CaseEvents,
     /// Restarts of a container after which a crash loop is believed.
@@ -52,6 +54,7 @@ impl<'s> Context<'s> {
             scenario,
             catalogue: Catalogue::new(client.clone()),
             agents: Agents::new(client.clone(), site.agent()),
+            consoles: Consoles::new(client.clone()),
             client,
             site,
             run,

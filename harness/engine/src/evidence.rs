@@ -1,14 +1,17 @@
 //! Why a probe got no answer, as far as the site can tell.
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
 use trunkline_guest::protocol::Outcome as Came;
 use trunkline_scenario::model::{Expect, Outcome, Way};
 
 use crate::{
+    console::Guest,
     context::At,
     convert,
     error::Error,
     events::{Evidence, EvidenceSource, Mismatch, ObjectRef},
-    probes::{Place, request::Target},
+    probes::{Start, request::Target},
     site::EvidenceRequest,
     verdict,
 };
@@ -17,7 +20,7 @@ use crate::{
 pub(crate) async fn gather(
     at: At<'_, '_>,
     probe: u64,
-    place: &Place,
+    start: &Start,
     target: Option<&Target>,
     outcome: &Came,
 ) -> Result<Option<Evidence>, Error> {
@@ -26,12 +29,20 @@ pub(crate) async fn gather(
     else {
         return Ok(None);
     };
+    let (namespace, pod) = match start {
+        Start::Container(place) => (place.namespace.clone(), Some(place.pod.clone())),
+        // On the network a guest is the pod around it.
+        Start::Guest(guest) => (guest.namespace.clone(), launcher(at, guest).await?),
+    };
+    let Some(pod) = pod else {
+        return Ok(None);
+    };
     let question = EvidenceRequest {
         probe,
         from: ObjectRef {
             kind: "pod".into(),
-            namespace: Some(place.namespace.clone()),
-            name: place.pod.clone(),
+            namespace: Some(namespace),
+            name: pod,
         },
         protocol: target.protocol,
         host: target.host.clone(),
@@ -57,6 +68,22 @@ pub(crate) async fn gather(
             }),
             _ => None,
         }))
+}
+
+/// The pod in which a guest runs.
+async fn launcher(at: At<'_, '_>, guest: &Guest) -> Result<Option<String>, Error> {
+    let pods: Api<Pod> = Api::namespaced(at.case.client.clone(), &guest.namespace);
+    let labels = format!("kubevirt.io=virt-launcher,vm.kubevirt.io/name={}", guest.name);
+    let found = pods
+        .list(&ListParams::default().labels(&labels))
+        .await
+        .map_err(|error| Error::api(format!("which pod {guest} runs in"), error))?;
+    let running = |pod: &Pod| {
+        let status = pod.status.as_ref();
+        status.and_then(|status| status.phase.as_deref()) == Some("Running")
+    };
+    let pod = found.items.into_iter().find(running);
+    Ok(pod.and_then(|pod| pod.metadata.name))
 }
 
 /// Holds the object an expectation holds responsible against the one the evidence names.

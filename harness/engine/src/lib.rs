@@ -2,6 +2,7 @@
 //! events. It knows Kubernetes and no site.
 
 mod capture;
+mod console;
 mod context;
 mod convert;
 mod error;

@@ -8,7 +8,10 @@ use camino::Utf8Path;
 use serde_json::Value;
 use trunkline_scenario::{
     ManifestObject, duration,
-    model::{Action, Call, Outcome, Probe, Scenario, Step, TimeoutKind, Timeouts, UntilSpec, Way},
+    model::{
+        Action, Call, Outcome, Probe, Scenario, Step, TimeoutKind, Timeouts, UntilSpec, Way,
+        canonical_kind,
+    },
 };
 
 use crate::{
@@ -38,6 +41,8 @@ pub struct PlannedStep<'s> {
     pub action_timeout: Duration,
     /// For each `until` that does not say otherwise.
     pub until_timeout: Duration,
+    /// The same for one about virtual machines.
+    pub machine_timeout: Duration,
     pub capture_timeout: Duration,
     /// Attempts, the first included.
     pub attempts: u32,
@@ -91,8 +96,33 @@ impl PlannedStep<'_> {
 
     /// How long this `until` may take to become true.
     pub fn until(&self, until: &UntilSpec) -> Duration {
-        until.timeout().unwrap_or(self.until_timeout)
+        until.timeout().unwrap_or(if about_machines(until) {
+            self.machine_timeout
+        } else {
+            self.until_timeout
+        })
     }
+}
+
+/// Whether a condition is about virtual machines, which take their time.
+fn about_machines(until: &UntilSpec) -> bool {
+    let subject = match until {
+        UntilSpec::Sentence(sentence) => sentence.to_string(),
+        UntilSpec::Fields { object, .. } => object.to_string(),
+    };
+    let kind = subject.split(['/', ' ']).next().unwrap_or_default();
+    matches!(canonical_kind(&kind.to_ascii_lowercase()), "vm" | "vmi")
+}
+
+/// How long machines may take: their own entry, or the one for everything that is waited for.
+pub(crate) fn machine_timeout(timeouts: &Timeouts) -> Duration {
+    let own = [TimeoutKind::Machine, TimeoutKind::Until]
+        .into_iter()
+        .find_map(|kind| timeouts.own(kind));
+    own.map_or_else(
+        || TimeoutKind::Machine.default_duration(),
+        |own| own.value,
+    )
 }
 
 impl PlannedObject<'_> {
@@ -142,6 +172,10 @@ fn planned<'s>(scenario: &'s Scenario, id: StepId, step: &'s Step) -> PlannedSte
             });
             (Vec::new(), probes.collect(), Duration::ZERO)
         }
+        Action::Run(..) => {
+            let time = own.unwrap_or_else(|| machine_timeout(timeouts));
+            (Vec::new(), Vec::new(), time)
+        }
         Action::Look => (Vec::new(), Vec::new(), Duration::ZERO),
     };
     // Beside probes the step's own time is that of each attempt.
@@ -154,6 +188,10 @@ fn planned<'s>(scenario: &'s Scenario, id: StepId, step: &'s Step) -> PlannedSte
         step,
         action_timeout,
         until_timeout: waiting(TimeoutKind::Until),
+        machine_timeout: match step.action {
+            Action::Probe(_) => machine_timeout(timeouts),
+            _ => own.unwrap_or_else(|| machine_timeout(timeouts)),
+        },
         capture_timeout: waiting(TimeoutKind::Capture),
         attempts: 1 + step.retry.as_ref().map_or(0, |retry| retry.times),
         objects,
@@ -193,6 +231,7 @@ fn probe_timeout(probe: &Probe, step: Option<Duration>, timeouts: &Timeouts) -> 
         (_, Call::Curl(_)) => TimeoutKind::Curl,
         (_, Call::Ping(_)) => TimeoutKind::Ping,
         (_, Call::Tcp(_)) => TimeoutKind::Tcp,
+        (_, Call::Udp(_)) => TimeoutKind::Udp,
         (_, Call::Dns(_)) => TimeoutKind::Dns,
         (_, Call::Exec(_)) => TimeoutKind::Exec,
     };
@@ -245,6 +284,12 @@ impl fmt::Display for PlannedStep<'_> {
                 object.kind,
                 object.location()
             )?;
+        }
+        if let Action::Run(_, targets) = &self.step.action {
+            let within = duration::show(self.action_timeout);
+            for target in targets {
+                writeln!(f, "     {verb} {target} within {within}")?;
+            }
         }
         for planned in &self.probes {
             let within = duration::show(planned.timeout);

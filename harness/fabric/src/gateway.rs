@@ -77,7 +77,7 @@ async fn management_port(
     let links = node.node.netns.links().await?;
     links.up(name).await?;
     let index = assign(links, name, gateway.mgmt_ip.into()).await?;
-    links.cut_segments(index).await?;
+    links.cut_segments(index, gateway.mtu).await?;
     let hop = Hop::via(gateway.mgmt_gateway);
     for dest in [gateway.cluster_cidr, Ipv4Net::from(masquerade.host_local)] {
         links.add_route(index, dest.into(), &hop).await?;
@@ -136,7 +136,7 @@ async fn masquerade_addresses(
 ) -> Result<()> {
     let links = node.node.netns.links().await?;
     let index = links.index(EXTERNAL).await?;
-    links.cut_segments(index).await?;
+    links.cut_segments(index, gateway.mtu).await?;
     // The length is that of a valid network.
     if let Ok(own) = Ipv4Net::new(masquerade.host, masquerade.net.prefix_len()) {
         links.add_address(index, own.into()).await?;

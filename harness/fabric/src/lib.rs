@@ -22,6 +22,7 @@ mod port;
 mod southbound;
 mod spec;
 mod start;
+mod tap;
 mod unixctl;
 mod vswitch;
 
@@ -30,6 +31,7 @@ pub use error::{DaemonDied, Error, Result};
 pub use fabric::{Convergence, Fabric, ZoneConvergence};
 pub use gateway::NodeGateway;
 pub use ingress::{Ingress, Transport};
+pub use link::{Device, End, Hop, Link, Links, Reach};
 pub use netns::NetNs;
 pub use node::{ChassisId, Node, NodeName, Zone};
 pub use port::{Plugged, Port, Route};

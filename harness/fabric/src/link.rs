@@ -1,5 +1,8 @@
 //! Interfaces, addresses, routes and neighbours of one namespace, through netlink.
 
+mod bridge;
+mod look;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
@@ -15,21 +18,27 @@ use rtnetlink::{
 
 use crate::{Error, MacAddr, NetNs, Result};
 
+pub use bridge::Device;
+pub use look::{Link, Reach};
+
+/// In front of what an MTU counts.
+const ETHERNET_HEADER: u32 = 14;
+
 /// A netlink socket in a namespace.
 #[derive(Debug)]
-pub(crate) struct Links(Handle);
+pub struct Links(Handle);
 
 /// One end of a new pair of interfaces.
 #[derive(Debug, Clone)]
-pub(crate) struct End<'a> {
-    pub(crate) name: &'a str,
+pub struct End<'a> {
+    pub name: &'a str,
     /// `None` lets the kernel choose one.
-    pub(crate) mac: Option<MacAddr>,
-    pub(crate) mtu: u16,
+    pub mac: Option<MacAddr>,
+    pub mtu: u16,
 }
 
 impl<'a> End<'a> {
-    pub(crate) fn new(name: &'a str, mac: impl Into<Option<MacAddr>>, mtu: u16) -> Self {
+    pub fn new(name: &'a str, mac: impl Into<Option<MacAddr>>, mtu: u16) -> Self {
         Self {
             name,
             mac: mac.into(),
@@ -49,14 +58,14 @@ impl<'a> End<'a> {
 
 /// Where a route leads.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hop {
-    pub(crate) via: Option<IpAddr>,
-    pub(crate) mtu: Option<u16>,
-    pub(crate) source: Option<Ipv4Addr>,
+pub struct Hop {
+    pub via: Option<IpAddr>,
+    pub mtu: Option<u16>,
+    pub source: Option<Ipv4Addr>,
 }
 
 impl Hop {
-    pub(crate) fn via(gateway: impl Into<IpAddr>) -> Self {
+    pub fn via(gateway: impl Into<IpAddr>) -> Self {
         Self {
             via: Some(gateway.into()),
             ..Self::default()
@@ -80,12 +89,7 @@ impl Links {
     }
 
     /// A veth pair, one end here and the other in another namespace, both up.
-    pub(crate) async fn add_pair(
-        &self,
-        here: End<'_>,
-        there: End<'_>,
-        other: &NetNs,
-    ) -> Result<()> {
+    pub async fn add_pair(&self, here: End<'_>, there: End<'_>, other: &NetNs) -> Result<()> {
         let peer = there
             .fill(LinkMessageBuilder::<LinkUnspec>::new())
             .setns_by_fd(other.fd().as_raw_fd())
@@ -121,7 +125,7 @@ impl Links {
     }
 
     /// Makes an interface a port of a bridge.
-    pub(crate) async fn attach(&self, name: &str, bridge: &str) -> Result<()> {
+    pub async fn attach(&self, name: &str, bridge: &str) -> Result<()> {
         let (port, bridge_index) = (self.index(name).await?, self.index(bridge).await?);
         let message = LinkUnspec::new_with_index(port)
             .controller(bridge_index)
@@ -130,7 +134,7 @@ impl Links {
             .await
     }
 
-    pub(crate) async fn up(&self, name: &str) -> Result<()> {
+    pub async fn up(&self, name: &str) -> Result<()> {
         let message = LinkUnspec::new_with_name(name).up().build();
         self.set(message, || format!("switch {name} on")).await
     }
@@ -138,9 +142,12 @@ impl Links {
     /// Has the kernel cut TCP's data into packets before they reach the interface. Otherwise the userspace datapath
     /// gets up to 64 KiB at once and cuts it only where it leaves a node, too late for OVN's routers: they compare the
     /// length with their MTU and drop it.
-    pub(crate) async fn cut_segments(&self, index: u32) -> Result<()> {
+    pub async fn cut_segments(&self, index: u32, mtu: u16) -> Result<()> {
+        let longest = u32::from(mtu) + ETHERNET_HEADER;
         let message = LinkUnspec::new_with_index(index)
             .append_extra_attribute(LinkAttribute::GsoMaxSegs(1))
+            // Nobody has counted the segments of what a virtual machine sends.
+            .append_extra_attribute(LinkAttribute::GsoMaxSize(longest + 1))
             .build();
         self.set(message, || "limit the segments of an interface".to_owned())
             .await
@@ -160,7 +167,7 @@ impl Links {
         request.execute().await.map_err(Error::netlink(action))
     }
 
-    pub(crate) async fn index(&self, name: &str) -> Result<u32> {
+    pub async fn index(&self, name: &str) -> Result<u32> {
         let missing = || format!("find the interface {name}");
         let mut found = self.0.link().get().match_name(name.to_owned()).execute();
         let link = found.try_next().await.map_err(Error::netlink(missing))?;
@@ -169,7 +176,7 @@ impl Links {
     }
 
     /// Removes an interface; fine if there is none.
-    pub(crate) async fn remove(&self, name: &str) -> Result<()> {
+    pub async fn remove(&self, name: &str) -> Result<()> {
         let message = LinkUnspec::new_with_name(name).build();
         let mut request = self.0.link().del(0);
         *request.message_mut() = message;
@@ -179,7 +186,7 @@ impl Links {
         }
     }
 
-    pub(crate) async fn add_address(&self, index: u32, address: IpNet) -> Result<()> {
+    pub async fn add_address(&self, index: u32, address: IpNet) -> Result<()> {
         let request = self
             .0
             .address()
@@ -190,7 +197,7 @@ impl Links {
     }
 
     /// A route through an interface; the same again changes nothing.
-    pub(crate) async fn add_route(&self, index: u32, dest: IpNet, hop: &Hop) -> Result<()> {
+    pub async fn add_route(&self, index: u32, dest: IpNet, hop: &Hop) -> Result<()> {
         let mut message = match dest {
             IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
                 .output_interface(index)
@@ -219,7 +226,7 @@ impl Links {
     }
 
     /// A neighbour that need not be asked for.
-    pub(crate) async fn add_neighbour(&self, index: u32, ip: IpAddr, mac: MacAddr) -> Result<()> {
+    pub async fn add_neighbour(&self, index: u32, ip: IpAddr, mac: MacAddr) -> Result<()> {
         let request = self.0.neighbours().add(index, ip);
         let request = request.link_layer_address(&mac.octets()).replace();
         let action = || format!("add the neighbour {ip}");

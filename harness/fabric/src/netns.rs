@@ -99,20 +99,24 @@ impl NetNs {
     }
 
     /// Interfaces, addresses and routes of the namespace.
-    pub(crate) async fn links(&self) -> Result<&Links> {
+    pub async fn links(&self) -> Result<&Links> {
         let links = &self.0.links;
         links.get_or_try_init(|| Links::open(self)).await
     }
 
-    /// Writes settings below /proc/sys/net.
-    pub(crate) async fn set(
+    /// Writes settings below /proc/sys/net, such as `ipv4/ip_forward`.
+    pub async fn set<Name>(
         &self,
-        settings: &'static [(&'static str, &'static str)],
-    ) -> Result<()> {
-        self.run(|| {
+        settings: impl IntoIterator<Item = &(Name, &'static str)>,
+    ) -> Result<()>
+    where
+        Name: Clone + AsRef<str> + Send + 'static,
+    {
+        let settings: Vec<_> = settings.into_iter().cloned().collect();
+        self.run(move || {
             settings
                 .iter()
-                .try_for_each(|(name, value)| write_setting(name, value))
+                .try_for_each(|(name, value)| write_setting(name.as_ref(), value))
         })
         .await?
         .map_err(Error::io("change network settings"))

@@ -129,7 +129,7 @@ fn external_ids(port: &Port) -> BTreeMap<String, String> {
 async fn configure(port: &Port, ifindex: u32) -> Result<()> {
     let links = port.netns.links().await?;
     if !port.gateways.is_empty() || !port.routes.is_empty() {
-        links.cut_segments(ifindex).await?;
+        links.cut_segments(ifindex, port.mtu).await?;
     }
     for address in &port.addresses {
         links.add_address(ifindex, *address).await?;

@@ -1,11 +1,14 @@
 //! Discovery: which groups, versions and resources there are, in the old form and aggregated.
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
+use crate::aggregated::{AggregatedApi, AggregatedVersion};
 use crate::gvk::{api_version, split_api_version};
 use crate::registry::{Registry, Resource, Served};
 use crate::request::{Accept, Discovery, Form};
 use crate::schema::Gvk;
+use crate::server::core::Core;
 
 /// In which form the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +20,18 @@ pub enum Style {
 
 /// What a discovery path shows, aggregated where the client takes that form; None where nothing is served.
 pub fn answer(
-    registry: &Registry,
+    core: &Core,
     path: &Discovery,
     accept: Accept,
     server: &str,
 ) -> Option<(Value, Style)> {
+    let registry = &core.registry();
+    let elsewhere = |group: &str| core.aggregated.iter().find(|api| api.group == group);
     if accept.form == Form::Discovery && matches!(path, Discovery::Core | Discovery::Groups) {
-        let value = aggregated(registry, path == &Discovery::Core);
+        let mut value = aggregated(registry, path == &Discovery::Core);
+        if let (Discovery::Groups, Some(items)) = (path, value["items"].as_array_mut()) {
+            items.extend(core.aggregated.iter().map(|api| converted(api)));
+        }
         return Some((value, Style::Aggregated));
     }
     let value = match path {
@@ -37,18 +45,25 @@ pub fn answer(
                 .iter()
                 .filter(|(group, _)| !group.is_empty())
                 .map(|(group, versions)| group_object(group, versions))
+                .chain(core.aggregated.iter().map(|api| group_of(api)))
                 .collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         Discovery::Group(group) => {
             let groups = registry.groups();
-            let versions = groups.get(group.as_str())?;
-            let mut value = group_object(group, versions);
+            let mut value = match elsewhere(group) {
+                Some(api) => group_of(api),
+                None => group_object(group, groups.get(group.as_str())?),
+            };
             value["kind"] = "APIGroup".into();
             value["apiVersion"] = "v1".into();
             value
         }
         Discovery::GroupVersion { group, version } => {
+            if let Some(api) = elsewhere(group) {
+                let offered = api.versions.iter().find(|v| v.name == *version)?;
+                return Some((resource_list(group, offered), Style::Plain));
+            }
             let resources = registry.in_group_version(group, version);
             if resources.is_empty() {
                 return None;
@@ -74,6 +89,84 @@ fn group_object(group: &str, versions: &[&str]) -> Value {
         .map(|v| json!({"groupVersion": api_version(group, v), "version": v}))
         .collect();
     json!({"name": group, "versions": versions, "preferredVersion": versions[0]})
+}
+
+fn group_of(api: &AggregatedApi) -> Value {
+    let versions: Vec<&str> = api.versions.iter().map(|v| v.name.as_str()).collect();
+    group_object(&api.group, &versions)
+}
+
+/// What the server behind the group says itself.
+fn resource_list(group: &str, version: &AggregatedVersion) -> Value {
+    json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, &version.name),
+        "resources": version.resources,
+    })
+}
+
+/// An aggregated group that knows the old form only, in the new one.
+fn converted(api: &AggregatedApi) -> Value {
+    let versions: Vec<Value> = api
+        .versions
+        .iter()
+        .map(|version| {
+            json!({
+                "version": version.name, "resources": parents(&version.resources), "freshness": "Current",
+            })
+        })
+        .collect();
+    json!({"metadata": {"name": api.group}, "versions": versions})
+}
+
+/// Resources with their subresources below them; a subresource without its resource gets one that can do nothing.
+fn parents(list: &[Value]) -> Vec<Value> {
+    let text = |resource: &Value, key: &str| resource[key].as_str().unwrap_or_default().to_owned();
+    let kind = |resource: &Value| {
+        json!({
+            "group": text(resource, "group"), "version": text(resource, "version"), "kind": text(resource, "kind"),
+        })
+    };
+    let scope = |resource: &Value| match resource["namespaced"] {
+        Value::Bool(true) => "Namespaced",
+        _ => "Cluster",
+    };
+    let mut parents: IndexMap<String, Value> = IndexMap::new();
+    for resource in list {
+        let name = text(resource, "name");
+        if name.contains('/') {
+            continue;
+        }
+        let mut parent = json!({
+            "resource": name, "responseKind": kind(resource), "scope": scope(resource),
+            "singularResource": text(resource, "singularName"), "verbs": resource["verbs"],
+        });
+        for key in ["shortNames", "categories"] {
+            if let Some(names) = resource.get(key) {
+                parent[key] = names.clone();
+            }
+        }
+        parents.insert(name, parent);
+    }
+    for resource in list {
+        let name = text(resource, "name");
+        let Some((parent, subresource)) = name.split_once('/') else {
+            continue;
+        };
+        let parent = parents.entry(parent.to_owned()).or_insert_with(|| {
+            json!({
+                "resource": parent, "responseKind": {"group": "", "version": "", "kind": ""},
+                "scope": scope(resource), "singularResource": "", "verbs": null,
+            })
+        });
+        let entry = json!({
+            "subresource": subresource, "responseKind": kind(resource), "verbs": resource["verbs"],
+        });
+        match parent.get_mut("subresources").and_then(Value::as_array_mut) {
+            Some(below) => below.push(entry),
+            None => parent["subresources"] = json!([entry]),
+        }
+    }
+    parents.into_values().collect()
 }
 
 /// A resource and its subresources in the old form.

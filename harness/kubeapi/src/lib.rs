@@ -6,6 +6,7 @@
 //! computed instead of stored are answered by a [`VirtualHandler`].
 
 mod admission;
+pub mod aggregated;
 mod auth;
 pub mod body;
 mod connect;
@@ -37,6 +38,11 @@ pub mod virtual_resource;
 mod warnings;
 mod write;
 
+pub use admission::hook::{Admission, AdmissionRequest, AdmissionTarget, Operation};
+pub use aggregated::{
+    AggregatedApi, AggregatedHandler, AggregatedRequest, AggregatedVersion, ServiceReference,
+    Upgrade,
+};
 pub use body::{Body, BoxError};
 pub use gvk::Gvr;
 pub use pods::{

@@ -295,6 +295,17 @@ impl Status {
         }])
     }
 
+    /// A refusal as kube-apiserver hands on that of an admission webhook.
+    #[must_use]
+    pub fn denied_by(webhook: &str, mut status: Self) -> Self {
+        let denied = format!("admission webhook {webhook:?} denied the request");
+        status.message = match status.message.as_str() {
+            "" => format!("{denied} without explanation"),
+            why => format!("{denied}: {why}"),
+        };
+        status
+    }
+
     pub fn is_not_found(&self) -> bool {
         self.reason == Reason::NotFound
     }

@@ -1,7 +1,8 @@
 //! What the API server reaches pods through.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -28,8 +29,17 @@ type PodKey = (String, String);
 #[derive(Debug, Clone, Default)]
 struct PodEntry {
     uid: String,
-    netns: Option<NetNs>,
+    network: Option<PodNetwork>,
+    volumes: BTreeMap<String, PathBuf>,
     containers: HashMap<String, ContainerEntry>,
+}
+
+/// A pod's network, for what else runs on its node.
+#[derive(Debug, Clone)]
+pub struct PodNetwork {
+    pub netns: NetNs,
+    /// The file that its containers see as `/etc/resolv.conf`.
+    pub resolv_conf: PathBuf,
 }
 
 /// A container as the API reaches it.
@@ -74,8 +84,41 @@ impl Connector {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn set_netns(&self, key: &PodKey, uid: &str, netns: Option<NetNs>) {
-        self.with(|pods| entry(pods, key, uid).netns = netns);
+    /// The network of a running pod.
+    pub fn network(&self, namespace: &str, pod: &str, uid: &str) -> Option<PodNetwork> {
+        self.pod(namespace, pod, uid, |pod| pod.network.clone())
+    }
+
+    /// Where a volume of a running pod lies on the node, claims included.
+    pub fn volume(&self, namespace: &str, pod: &str, uid: &str, volume: &str) -> Option<PathBuf> {
+        self.pod(namespace, pod, uid, |pod| pod.volumes.get(volume).cloned())
+    }
+
+    fn pod<T>(
+        &self,
+        namespace: &str,
+        pod: &str,
+        uid: &str,
+        f: impl FnOnce(&PodEntry) -> Option<T>,
+    ) -> Option<T> {
+        self.with(|pods| {
+            pods.get(&(namespace.to_owned(), pod.to_owned()))
+                .filter(|pod| pod.uid == uid)
+                .and_then(f)
+        })
+    }
+
+    pub(crate) fn set_network(&self, key: &PodKey, uid: &str, network: Option<PodNetwork>) {
+        self.with(|pods| entry(pods, key, uid).network = network);
+    }
+
+    pub(crate) fn set_volumes(
+        &self,
+        key: &PodKey,
+        uid: &str,
+        volumes: BTreeMap<String, PathBuf>,
+    ) {
+        self.with(|pods| entry(pods, key, uid).volumes = volumes);
     }
 
     pub(crate) fn set_container(
@@ -245,7 +288,7 @@ impl PodConnector for Connector {
         let netns = self
             .with(|pods| {
                 pods.get(&(namespace.to_owned(), pod.to_owned()))
-                    .and_then(|p| p.netns.clone())
+                    .and_then(|p| p.network.as_ref().map(|n| n.netns.clone()))
             })
             .ok_or_else(|| Status::internal(&format!("pod {pod:?} has no network yet")))?;
         let first = match dial(&netns, Ipv4Addr::LOCALHOST.into(), port).await {

@@ -14,7 +14,7 @@ use tracing::debug;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Severity {
+pub enum Severity {
     Normal,
     Warning,
 }
@@ -30,7 +30,7 @@ impl Severity {
 
 /// Who reports.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Reporter {
+pub struct Reporter {
     /// Such as `kubelet`.
     pub component: &'static str,
     /// The node, where the reporter has one.
@@ -38,7 +38,7 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub(crate) fn component(component: &'static str) -> Self {
+    pub fn component(component: &'static str) -> Self {
         Self {
             component,
             host: None,
@@ -58,19 +58,19 @@ struct Entry {
 
 /// Hands events to the API. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Recorder {
+pub struct Recorder {
     queue: mpsc::UnboundedSender<Entry>,
 }
 
 impl Recorder {
     /// Starts the writing task, which ends with the last clone of the recorder.
-    pub(crate) fn start(client: kube::Client) -> Self {
+    pub fn start(client: kube::Client) -> Self {
         let (queue, entries) = mpsc::unbounded_channel();
         tokio::spawn(write(client, entries));
         Self { queue }
     }
 
-    pub(crate) fn record(
+    pub fn record(
         &self,
         reporter: &Reporter,
         about: ObjectReference,

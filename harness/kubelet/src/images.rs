@@ -1,5 +1,7 @@
 //! Where images come from.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use trunkline_userland::Image;
 
@@ -16,4 +18,10 @@ pub trait ImageSource: Send + Sync {
 
     /// Pulls or builds the image.
     async fn provide(&self, reference: &str) -> Result<Image, ImageFailure>;
+
+    /// What a volume of the type `image` shows: directories of which the first hides what it has in common with the
+    /// next.
+    async fn volume(&self, reference: &str) -> Result<Vec<PathBuf>, ImageFailure> {
+        Ok(self.provide(reference).await?.layers)
+    }
 }

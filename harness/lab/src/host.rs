@@ -5,12 +5,14 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use trunkline_userland::{Cache, Catalogue, CatalogueError, Images, RootFs};
+use trunkline_userland::{
+    Cache, Catalogue, CatalogueError, Images, Progress, RootFs, machine::Workshop, rootfs,
+};
 
 use crate::{
     LabSpec,
     boot::{BootError, BootSpec, CACHE_INSIDE, ControlSender, Exit, LogTo, Supervisor},
-    message::{FromServer, ServerConfig, ToServer},
+    message::{FromServer, Provided, ServerConfig, ToServer, Want},
 };
 
 /// How long the server may take to say goodbye before the kernel does it.
@@ -96,13 +98,15 @@ impl Lab {
         let (report, mut state) = watch::channel(State::Booting);
         let (kubeconfig, mut received) = tokio::sync::mpsc::channel(1);
         let stop = CancellationToken::new();
-        let puller = Puller {
-            cache: cache.clone(),
-            images: Arc::new(Images::new(cache, images, spec.images.clone())),
+        let images = Images::new(cache.clone(), images, spec.images.clone());
+        let provider = Provider {
+            workshop: Arc::new(Workshop::new(cache.clone(), images.clone())),
+            images: Arc::new(images),
+            cache,
         };
         let supervising = tokio::spawn(supervise(
             supervisor,
-            puller,
+            provider,
             report,
             kubeconfig,
             stop.clone(),
@@ -204,7 +208,7 @@ async fn ended(state: &mut watch::Receiver<State>) -> LabError {
 /// Owns the lab's processes until it is told to stop or they end.
 async fn supervise(
     mut supervisor: Supervisor<ToServer, FromServer>,
-    puller: Puller,
+    provider: Provider,
     state: watch::Sender<State>,
     kubeconfig: tokio::sync::mpsc::Sender<String>,
     stop: CancellationToken,
@@ -230,12 +234,9 @@ async fn supervise(
             Some(FromServer::Ready) => {
                 state.send_replace(State::Ready);
             }
-            Some(FromServer::WantImage { id, reference }) => {
-                tokio::spawn(
-                    puller
-                        .clone()
-                        .pull(id, reference, supervisor.control().sender()),
-                );
+            Some(FromServer::Want { id, what }) => {
+                let answer = supervisor.control().sender();
+                tokio::spawn(provider.clone().answer(id, what, answer));
             }
             None => break,
         }
@@ -249,24 +250,57 @@ async fn supervise(
     Ok(exit)
 }
 
-/// Fetches images, which only the host side can.
+/// Fetches and makes what only the host side can.
 #[derive(Debug, Clone)]
-struct Puller {
+struct Provider {
     cache: Cache,
     images: Arc<Images>,
+    workshop: Arc<Workshop>,
 }
 
-impl Puller {
-    async fn pull(self, id: u64, reference: String, answer: ControlSender<ToServer>) {
-        let image = self
-            .images
-            .resolve(&reference, &|progress| {
-                tracing::info!(what = progress.what, "{}", progress.phase);
-            })
+impl Provider {
+    async fn answer(self, id: u64, what: Want, to: ControlSender<ToServer>) {
+        let answer = self
+            .provide(what)
             .await
-            .map(|image| image.rebase(&self.cache, &Cache::at(CACHE_INSIDE)))
-            .map_err(|error| error.to_string());
-        // A lab that is gone needs no image.
-        let _ = answer.send(&ToServer::Image { id, image });
+            .map(|provided| provided.rebase(&self.cache, &Cache::at(CACHE_INSIDE)));
+        // A lab that is gone needs nothing.
+        let _ = to.send(&ToServer::Answer { id, answer });
     }
+
+    async fn provide(&self, what: Want) -> Result<Provided, String> {
+        let said = |error: &dyn std::error::Error| error.to_string();
+        match what {
+            Want::Image(reference) => {
+                if let Some(root) = self.images.root_of(&reference) {
+                    rootfs::ensure(&self.cache, root, &log)
+                        .await
+                        .map_err(|error| said(&error))?;
+                }
+                let image = self.images.resolve(&reference, &log).await;
+                image.map(Provided::Image).map_err(|error| said(&error))
+            }
+            Want::Machine(reference) => {
+                let image = self.workshop.provide(&reference, &log).await;
+                image.map(Provided::Machine).map_err(|error| said(&error))
+            }
+            Want::Template { image, shape } => {
+                let image = image.rebase(&Cache::at(CACHE_INSIDE), &self.cache);
+                let template = self.workshop.template(&image, shape, &log).await;
+                template
+                    .map(Provided::Template)
+                    .map_err(|error| said(&error))
+            }
+            Want::Accelerator => {
+                let accelerator = self.workshop.accelerator(&log).await;
+                accelerator
+                    .map(Provided::Accelerator)
+                    .map_err(|error| said(&error))
+            }
+        }
+    }
+}
+
+fn log(progress: Progress) {
+    tracing::info!(what = progress.what, "{}", progress.phase);
 }

@@ -11,6 +11,7 @@ pub mod doctor;
 mod host;
 mod idle;
 mod images;
+mod kubevirt;
 mod message;
 mod network;
 pub mod server;

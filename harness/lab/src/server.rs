@@ -20,6 +20,7 @@ use crate::{
     dns::{self, Dns, DnsError, WithDns},
     idle,
     images::LabImages,
+    kubevirt::KubeVirtApi,
     message::{FromServer, ServerConfig, ToServer},
     network::{Network, NetworkError},
     spec::LabNode,
@@ -92,7 +93,8 @@ pub async fn run(context: ServerContext<ToServer, FromServer>) -> Result<(), Ser
     let network = Arc::new(Network::default());
     let connector = Connector::default();
     let pki = Pki::generate(&api_names(control_plane))?;
-    let api = api_server(&connector, &network, control_plane)?;
+    let kubevirt = KubeVirtApi::default();
+    let api = api_server(&connector, &network, &kubevirt, control_plane)?;
     let kubeconfig = pki.kubeconfig(&url, &lab.name, "kubernetes-admin", &["system:masters"])?;
     let host = control.sender();
     let images = Arc::new(LabImages::new(
@@ -105,15 +107,15 @@ pub async fn run(context: ServerContext<ToServer, FromServer>) -> Result<(), Ser
     let serving = api.serve(listener, &pki, async move { ended.cancelled().await });
     control.send(&FromServer::Serving { kubeconfig })?;
     let messages = async {
-        while let Some(ToServer::Image { id, image }) = control.receive().await {
-            images.answer(id, image);
+        while let Some(ToServer::Answer { id, answer }) = control.receive().await {
+            images.answer(id, answer);
         }
     };
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         served = serving => Ok(served?),
         () = messages => Ok(()),
-        failed = cluster(&api, &pki, &nodes, network, connector, Arc::clone(&images), host) => failed,
+        failed = cluster(&api, &pki, &nodes, network, connector, kubevirt, Arc::clone(&images), host) => failed,
     }
 }
 
@@ -130,11 +132,13 @@ fn api_names(control_plane: &LabNode) -> Vec<String> {
 fn api_server(
     connector: &Connector,
     network: &Arc<Network>,
+    kubevirt: &KubeVirtApi,
     control_plane: &LabNode,
 ) -> Result<ApiServer, ServerError> {
     let address = SocketAddr::from((control_plane.spec.ip.addr(), API_PORT));
     let crd = serde_yaml::from_str(NAD_CRD).map_err(|error| ServerError::Crd(error.to_string()))?;
-    Ok(ApiServer::builder()
+    Ok(kubevirt
+        .extend(ApiServer::builder())
         .version(KUBERNETES_VERSION)
         .crd(crd)
         .pods(Arc::new(connector.clone()))
@@ -160,6 +164,7 @@ async fn cluster(
     nodes: &[LabNode],
     network: Arc<Network>,
     connector: Connector,
+    kubevirt: KubeVirtApi,
     images: Arc<LabImages>,
     host: ControlSender<FromServer>,
 ) -> Result<(), ServerError> {
@@ -188,6 +193,15 @@ async fn cluster(
             })
         })
         .collect();
+    let machine_nodes = nodes
+        .iter()
+        .filter_map(|node| fabric.node(&node.spec.name))
+        .map(|node| trunkline_virt_handler::Node {
+            name: node.name.clone(),
+            netns: node.netns.clone(),
+        })
+        .collect();
+    let _kubevirt = kubevirt.start(api, connector.clone(), Arc::clone(&images), machine_nodes);
     let programs = programs::locate(&Cache::at(CACHE_INSIDE));
     let kubelet = Kubelet::start(Config {
         client: api.client("system:nodes"),

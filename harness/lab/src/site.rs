@@ -35,6 +35,8 @@ impl LabSite {
     pub fn capabilities_of(spec: &crate::LabSpec) -> Capabilities {
         Capabilities {
             sdn: Some("ovn-kubernetes".to_owned()),
+            storage: true,
+            vms: true,
             workers: spec.workers(),
             ..Capabilities::default()
         }

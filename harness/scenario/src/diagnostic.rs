@@ -94,6 +94,8 @@ codes! {
     BadNetwork = "bad-network",
     /// attachments of one network that disagree
     NetworkMismatch = "network-mismatch",
+    /// a virtual machine whose manifest is not right
+    BadMachine = "bad-machine",
 }
 
 impl fmt::Display for Code {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::grammar::{
     DNS, EXEC, Field, HTTP, PING, REJECTED, Record, SCENARIO, STATEMENT_SHAPE, Shape, Status, TCP,
-    Unit, timeout_record,
+    UDP, Unit, timeout_record,
 };
 use crate::model::Way;
 use crate::suggest;
@@ -123,6 +123,7 @@ impl Definitions {
             ("curl", &HTTP),
             ("ping", &PING),
             ("tcp", &TCP),
+            ("udp", &UDP),
             ("dns", &DNS),
             ("exec", &EXEC),
         ] {
@@ -150,7 +151,7 @@ impl Definitions {
                 "then": {"properties": {"expect": {"anyOf": [{"const": "rejected"}, refusal, sentences.clone()]}}},
             }));
             rules.push(json!({
-                "if": {"anyOf": [has("delete"), none]},
+                "if": {"anyOf": [has("delete"), has("start"), has("stop"), has("restart"), none]},
                 "then": {"properties": {"expect": sentences, "from": false}},
             }));
             rules.push(json!({"if": has("together"), "then": {"properties": {"expect": false}}}));

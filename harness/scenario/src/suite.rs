@@ -212,7 +212,7 @@ impl Scenario {
                         Target::Object(_) => None,
                     })
                     .collect(),
-                Action::Probe(_) | Action::Look => Vec::new(),
+                Action::Run(..) | Action::Probe(_) | Action::Look => Vec::new(),
             })
             .collect()
     }

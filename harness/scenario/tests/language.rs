@@ -282,7 +282,8 @@ fn tags_select_and_leave_out() {
         };
         selection.of(&suite).len()
     };
-    assert_eq!(with(&["ipam"], &[]), 1);
+    assert!(with(&["ipam"], &[]) > 1);
+    assert_eq!(with(&["ipam"], &["vms"]), 1);
     assert_eq!(with(&["ipam"], &["overlay"]), 0);
 }
 

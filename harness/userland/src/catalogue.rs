@@ -49,6 +49,11 @@ pub struct Entry {
     tag: Option<String>,
     /// How it is made without a network.
     build: Option<Recipe>,
+    /// Built even where images are pulled: nobody else's does what this one does.
+    #[serde(default)]
+    always_built: bool,
+    /// What stands in for it without a network, where it is the disk of a virtual machine.
+    machine: Option<Guest>,
 }
 
 /// What an image is built from.
@@ -60,7 +65,6 @@ pub struct Recipe {
     pub root: Option<RootKind>,
     /// Absolute path to the program that lies there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[allow(clippy::zero_sized_map_values)] // there is one program today
     pub programs: BTreeMap<String, Program>,
     /// Absolute path to its text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -79,6 +83,15 @@ pub struct Recipe {
 #[serde(rename_all = "kebab-case")]
 pub enum Program {
     HttpServer,
+    VirtLauncher,
+}
+
+/// The guests of this repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guest {
+    /// The one on the root file system `guest`.
+    Debian,
 }
 
 impl Entry {
@@ -104,6 +117,14 @@ impl Entry {
 
     pub fn recipe(&self) -> Option<&Recipe> {
         self.build.as_ref()
+    }
+
+    pub fn is_always_built(&self) -> bool {
+        self.always_built
+    }
+
+    pub fn guest(&self) -> Option<Guest> {
+        self.machine
     }
 
     /// Where to pull a reference to this image from.
@@ -199,8 +220,8 @@ fn check(entries: &[Entry]) -> Result<(), Wrong> {
             let message = format!("`{}` names a tag; give the repository alone", pull.value);
             return Err(at(pull, message));
         }
-        if entry.build.is_none() && entry.pull.is_none() {
-            let message = format!("image `{}` has neither `build` nor `pull`", entry.name());
+        if entry.build.is_none() && entry.pull.is_none() && entry.machine.is_none() {
+            let message = format!("image `{}` has neither `build` nor `pull` nor `machine`", entry.name());
             return Err(at(&entry.name, message));
         }
         for path in entry.build.iter().flat_map(Recipe::paths) {
@@ -221,6 +242,7 @@ impl std::fmt::Display for Recipe {
             .map(|root| format!("the root file system {}", root.name()));
         let programs = self.programs.values().map(|program| match program {
             Program::HttpServer => "http-server".to_owned(),
+            Program::VirtLauncher => "virt-launcher".to_owned(),
         });
         let files = (!self.files.is_empty()).then(|| "files".to_owned());
         let parts: Vec<_> = root.into_iter().chain(programs).chain(files).collect();
@@ -301,7 +323,7 @@ mod tests {
     #[case(
         "images:\n- name: a\n  references: [x]\n",
         "c.yaml:2:9: ",
-        "neither `build` nor `pull`"
+        "neither `build` nor `pull` nor `machine`"
     )]
     #[case(
         "images:\n- name: a\n  references: [x]\n  pull: y\n- name: b\n  references: [x]\n  pull: y\n",

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod catalogue;
 pub mod contain;
 pub mod images;
+pub mod machine;
 pub mod programs;
 pub mod progress;
 pub mod rootfs;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::cache::Cache;
+use crate::catalogue::Program;
 
 /// Where the programs lie. All are static, so they run in any container and any root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Programs {
     pub agent: PathBuf,
     /// The HTTP server that stands in for agnhost.
     pub http_server: PathBuf,
+    /// The first process of a virtual machine's pod.
+    pub launcher: PathBuf,
     /// Unpacks archives inside a chroot.
     pub unpack: PathBuf,
 }
@@ -45,20 +48,39 @@ const HTTP_SERVER: Embedded = Embedded {
     bytes: include_bytes!(concat!(env!("OUT_DIR"), "/agnhost")),
 };
 
+const INIT: Embedded = Embedded {
+    name: "trunkline-init",
+    sha256: env!("SHA256_TRUNKLINE_INIT"),
+    bytes: include_bytes!(concat!(env!("OUT_DIR"), "/trunkline-init")),
+};
+
+const LAUNCHER: Embedded = Embedded {
+    name: "virt-launcher",
+    sha256: env!("SHA256_VIRT_LAUNCHER"),
+    bytes: include_bytes!(concat!(env!("OUT_DIR"), "/virt-launcher")),
+};
+
 const UNPACK: Embedded = Embedded {
     name: "trunkline-unpack",
     sha256: env!("SHA256_TRUNKLINE_UNPACK"),
     bytes: include_bytes!(concat!(env!("OUT_DIR"), "/trunkline-unpack")),
 };
 
+const ALL: [&Embedded; 4] = [&AGENT, &HTTP_SERVER, &LAUNCHER, &UNPACK];
+
 /// The agent's bytes, for sites where it has to be uploaded.
 pub fn agent() -> &'static [u8] {
     AGENT.bytes
 }
 
+/// The init of guests, and its hash. It lies in their first root, never in the cache by itself.
+pub(crate) fn init() -> (&'static [u8], &'static str) {
+    (INIT.bytes, INIT.sha256)
+}
+
 /// Writes the programs into the cache unless they are there, named by their hash.
 pub fn install(cache: &Cache) -> Result<Programs, ProgramsError> {
-    for program in [&AGENT, &HTTP_SERVER, &UNPACK] {
+    for program in ALL {
         let path = program.path(cache);
         program
             .install(&path)
@@ -72,14 +94,19 @@ pub fn locate(cache: &Cache) -> Programs {
     Programs {
         agent: AGENT.path(cache),
         http_server: HTTP_SERVER.path(cache),
+        launcher: LAUNCHER.path(cache),
         unpack: UNPACK.path(cache),
     }
 }
 
 /// The hash of an embedded program, as part of what an image is made from.
-pub(crate) fn http_server_sha256() -> &'static str {
-    HTTP_SERVER.sha256
+pub(crate) fn sha256(program: Program) -> &'static str {
+    match program {
+        Program::HttpServer => HTTP_SERVER.sha256,
+        Program::VirtLauncher => LAUNCHER.sha256,
+    }
 }
+
 
 impl Embedded {
     /// A directory per version, so that the program keeps its name in process lists.
@@ -135,7 +162,7 @@ mod tests {
 
     #[test]
     fn they_need_no_library() {
-        for program in [&AGENT, &HTTP_SERVER, &UNPACK] {
+        for program in ALL.into_iter().chain([&INIT]) {
             assert!(
                 !has_interpreter(program.bytes),
                 "{} is not static",

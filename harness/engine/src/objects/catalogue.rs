@@ -7,9 +7,13 @@ use kube::{
     api::{Api, DynamicObject},
     core::{
         ApiResource,
-        discovery::v2::{APIGroupDiscovery, APIResourceDiscovery},
+        discovery::v2::{
+            ACCEPT_AGGREGATED_DISCOVERY_V2, APIGroupDiscovery, APIGroupDiscoveryList,
+            APIResourceDiscovery,
+        },
     },
 };
+use serde_json::Value;
 use tokio::sync::RwLock;
 
 use crate::error::Error;
@@ -107,10 +111,7 @@ impl Catalogue {
 }
 
 pub(crate) async fn discover(client: &Client) -> Result<Vec<Arc<Resource>>, kube::Error> {
-    let aggregated = futures::try_join!(
-        client.list_core_api_versions_aggregated(),
-        client.list_api_groups_aggregated()
-    );
+    let aggregated = futures::try_join!(aggregated(client, "/api"), aggregated(client, "/apis"));
     match aggregated {
         Ok((core, groups)) if core.items.iter().any(|group| !group.versions.is_empty()) => Ok(core
             .items
@@ -122,6 +123,29 @@ pub(crate) async fn discover(client: &Client) -> Result<Vec<Arc<Resource>>, kube
         // Servers before 1.26 answer with the old documents, which parse as empty ones.
         Ok(_) | Err(kube::Error::SerdeError(_)) => discover_group_by_group(client).await,
         Err(error) => Err(error),
+    }
+}
+
+/// The aggregated document at a path. Groups of servers that do not know this form have `null` for their verbs, which the
+/// types do not expect.
+async fn aggregated(client: &Client, path: &str) -> Result<APIGroupDiscoveryList, kube::Error> {
+    let request = http::Request::get(path)
+        .header(http::header::ACCEPT, ACCEPT_AGGREGATED_DISCOVERY_V2)
+        .body(Vec::new())
+        .map_err(kube::Error::HttpError)?;
+    let mut document: Value = client.request(request).await?;
+    drop_nulls(&mut document);
+    serde_json::from_value(document).map_err(kube::Error::SerdeError)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 
@@ -144,7 +168,11 @@ fn from_group(group: APIGroupDiscovery) -> Vec<Resource> {
 }
 
 fn from_aggregated(group: &str, version: &str, resource: APIResourceDiscovery) -> Option<Resource> {
-    let kind = resource.response_kind?.kind?;
+    // What only stands above subresources has no kind.
+    let kind = resource
+        .response_kind?
+        .kind
+        .filter(|kind| !kind.is_empty())?;
     Some(Resource {
         namespaced: resource.scope.as_deref() == Some("Namespaced"),
         singular: resource
@@ -235,5 +263,24 @@ mod tests {
     #[case("pod", false)]
     fn people_name_kinds_in_many_ways(#[case] word: &str, #[case] expected: bool) {
         assert_eq!(deployment().answers_to(word), expected);
+    }
+
+    #[test]
+    fn groups_of_other_servers_hide_nothing() {
+        let mut document = serde_json::json!({"items": [
+            {"metadata": {"name": "apps"}, "versions": [{"version": "v1", "resources": [{
+                "resource": "deployments", "scope": "Namespaced", "singularResource": "deployment", "verbs": ["get"],
+                "responseKind": {"group": "apps", "version": "v1", "kind": "Deployment"}, "shortNames": ["deploy"],
+            }]}]},
+            {"metadata": {"name": "subresources.kubevirt.io"}, "versions": [{"version": "v1", "resources": [{
+                "resource": "virtualmachines", "scope": "Namespaced", "singularResource": "", "verbs": null,
+                "responseKind": {"group": "", "version": "", "kind": ""},
+                "subresources": [{"subresource": "start", "responseKind": null, "verbs": null}],
+            }]}]},
+        ]});
+        drop_nulls(&mut document);
+        let list: APIGroupDiscoveryList = serde_json::from_value(document).unwrap();
+        let found: Vec<Resource> = list.items.into_iter().flat_map(from_group).collect();
+        assert_eq!(found, [deployment()]);
     }
 }

@@ -13,7 +13,23 @@ use tokio::sync::Mutex;
 use trunkline_guest::protocol::{Probe, Response};
 
 use self::{deliver::Channel, session::Gone};
-use crate::site::AgentDelivery;
+use crate::{console::Guest, site::AgentDelivery};
+
+/// Where a probe starts, once it is known to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Container(Place),
+    Guest(Guest),
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container(Place { namespace, pod, .. }) => write!(f, "pod/{namespace}/{pod}"),
+            Self::Guest(guest) => guest.fmt(f),
+        }
+    }
+}
 
 /// A container that probes start from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

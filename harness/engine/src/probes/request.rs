@@ -38,6 +38,7 @@ pub(crate) fn question(
         Call::Curl(call) => curl(call, timeout_ms, scope),
         Call::Ping(call) => ping(call, timeout_ms, scope),
         Call::Tcp(call) => tcp(call, expect, timeout_ms, scope),
+        Call::Udp(call) => udp(call, expect, timeout_ms, scope),
         Call::Dns(call) => dns(call, timeout_ms, scope),
         Call::Exec(call) => exec(call, timeout_ms, scope),
     }
@@ -106,12 +107,7 @@ fn tcp(
     scope: &Scope,
 ) -> Result<Question, Diagnostic> {
     let host = call.host.fill(scope)?;
-    let text = call.port.fill(scope)?;
-    let port: u16 = text.parse().map_err(|_| {
-        let message = format!("`{text}` is not a port");
-        Diagnostic::error(Code::BadValue, call.port.at(), message)
-            .help("a port is a number from 1 to 65535")
-    })?;
+    let port = port(&call.port, scope)?;
     let send = call
         .send
         .as_ref()
@@ -132,6 +128,46 @@ fn tcp(
             expect: awaited(expect, scope)?.map(Octets::from),
             family: None,
         }),
+    })
+}
+
+fn udp(
+    call: &model::Udp,
+    expect: &Expect,
+    timeout_ms: u64,
+    scope: &Scope,
+) -> Result<Question, Diagnostic> {
+    let host = call.host.fill(scope)?;
+    let port = port(&call.port, scope)?;
+    let send = call
+        .send
+        .as_ref()
+        .map(|send| send.fill(scope))
+        .transpose()?;
+    Ok(Question {
+        description: format!("nc -u {host} {port}"),
+        target: Some(Target {
+            protocol: Protocol::Udp,
+            host: host.clone(),
+            port: Some(port),
+        }),
+        probe: ask::Probe::Udp(ask::Udp {
+            host,
+            port,
+            timeout_ms,
+            send: send.map(Octets::from).unwrap_or_default(),
+            expect: awaited(expect, scope)?.map(Octets::from),
+            family: None,
+        }),
+    })
+}
+
+fn port(template: &model::Template, scope: &Scope) -> Result<u16, Diagnostic> {
+    let text = template.fill(scope)?;
+    text.parse().map_err(|_| {
+        let message = format!("`{text}` is not a port");
+        Diagnostic::error(Code::BadValue, template.at(), message)
+            .help("a port is a number from 1 to 65535")
     })
 }
 
@@ -188,7 +224,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// What the agent reads for before it calls a TCP probe done: the text that is expected, as far as it is one text.
 fn awaited(expect: &Expect, scope: &Scope) -> Result<Option<String>, Diagnostic> {
-    let Outcome::Answered(Answer::Tcp(tcp)) = &expect.outcome else {
+    let Outcome::Answered(Answer::Tcp(tcp) | Answer::Udp(tcp)) = &expect.outcome else {
         return Ok(None);
     };
     let Some(TextMatch {

@@ -1,36 +1,85 @@
-//! Where a probe starts: the scenario's words for it made into a container that runs.
+//! Where a probe starts: the scenario's words for it made into a container or a guest that runs.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use trunkline_scenario::model::{self, Condition, Source, Subject, Until};
 
-use super::Place;
+use super::{Place, Start};
 use crate::{
+    console::Guest,
     context::At,
     events::{Failure, FailureKind, Location},
     objects::{delete::kind_of, names::describe_command},
+    plan,
     stop::api_failure,
     until::Waiter,
 };
 
-/// The container that is meant, once it can be entered.
-pub(crate) async fn place(
+/// The container or guest that is meant, once it can be entered.
+pub(crate) async fn start(
     at: At<'_, '_>,
     source: &Source,
     line: &Location,
     patience: Duration,
-) -> Result<Place, Failure> {
-    let Source::Pod {
-        namespace,
-        name,
-        container,
-    } = source;
-    let wanted = Place {
-        namespace: namespace.clone(),
-        pod: name.clone(),
-        container: container.clone(),
+) -> Result<Start, Failure> {
+    match source {
+        Source::Pod {
+            namespace,
+            name,
+            container,
+        } => {
+            let wanted = Place {
+                namespace: namespace.clone(),
+                pod: name.clone(),
+                container: container.clone(),
+            };
+            place(at, wanted, line, patience).await.map(Start::Container)
+        }
+        Source::Vm { namespace, name } => {
+            let guest = Guest {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            };
+            machine(at, &guest, line).await?;
+            Ok(Start::Guest(guest))
+        }
+    }
+}
+
+/// Waits until the machine runs; its console can be opened then.
+async fn machine(at: At<'_, '_>, guest: &Guest, line: &Location) -> Result<(), Failure> {
+    if at.case.consoles.is_open(guest).await {
+        return Ok(());
+    }
+    let until = Until {
+        subject: Subject::One(model::ObjectRef {
+            kind: "vmi".into(),
+            namespace: Some(guest.namespace.clone()),
+            name: guest.name.clone(),
+        }),
+        condition: Condition::Is("Running".into()),
+        hold: None,
     };
+    let patience = plan::machine_timeout(&at.case.scenario.spec.timeouts);
+    Waiter::prepare(at, until, line.clone(), patience)
+        .await?
+        .wait(at)
+        .await
+}
+
+/// The container that is meant, once it can be entered.
+async fn place(
+    at: At<'_, '_>,
+    wanted: Place,
+    line: &Location,
+    patience: Duration,
+) -> Result<Place, Failure> {
+    let Place {
+        namespace,
+        pod: name,
+        container,
+    } = &wanted;
     if let Some(place) = at.case.agents.known(&wanted).await {
         return Ok(place);
     }

@@ -34,6 +34,7 @@ pub enum Verb {
     List,
     Watch,
     Create,
+    Update,
     Patch,
     Delete,
 }
@@ -45,6 +46,7 @@ impl Verb {
             Self::List => "list",
             Self::Watch => "watch",
             Self::Create => "create",
+            Self::Update => "update",
             Self::Patch => "patch",
             Self::Delete => "delete",
         }

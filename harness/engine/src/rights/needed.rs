@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
-use trunkline_scenario::model::{Action, Scope, Source, Subject, Target};
+use trunkline_scenario::model::{Action, Lifecycle, Scope, Source, Subject, Target};
 
 use super::{Need, Right, Verb};
 use crate::{
@@ -15,6 +15,10 @@ use crate::{
 const APPLY: &[Verb] = &[Verb::Get, Verb::Create, Verb::Patch];
 const REMOVE: &[Verb] = &[Verb::List, Verb::Watch, Verb::Delete];
 const SEE: &[Verb] = &[Verb::List, Verb::Watch];
+
+const KUBEVIRT: &str = "kubevirt.io";
+const SUBRESOURCES: &str = "subresources.kubevirt.io";
+const INSTANCES: &str = "virtualmachineinstances";
 
 pub(super) fn of(plan: &Plan<'_>, kinds: &[Arc<Resource>], exec: &[Verb]) -> Vec<(Right, Need)> {
     let mut list = List {
@@ -87,11 +91,19 @@ impl List<'_> {
             }
             Action::Probe(probes) => {
                 for probe in probes {
-                    if let Ok(Source::Pod {
-                        namespace, name, ..
-                    }) = probe.from.resolve(self.scope)
-                    {
-                        self.probe(&namespace, &name);
+                    match probe.from.resolve(self.scope) {
+                        Ok(Source::Pod {
+                            namespace, name, ..
+                        }) => self.probe(&namespace, &name),
+                        Ok(Source::Vm { namespace, name }) => self.guest(&namespace, &name),
+                        Err(_) => {}
+                    }
+                }
+            }
+            Action::Run(what, targets) => {
+                for target in targets {
+                    if let Ok(object) = target.resolve(self.scope) {
+                        self.lifecycle(*what, &object);
                     }
                 }
             }
@@ -155,6 +167,45 @@ impl List<'_> {
         // Only where the agent cannot be written into the container.
         let patch = [Verb::Patch];
         self.sub("ephemeralcontainers", namespace, pod, &patch, Need::Helps);
+    }
+
+    /// A console, from the moment the machine runs; its pod is what the network knows of it.
+    fn guest(&mut self, namespace: &str, name: &str) {
+        let see = [Verb::List, Verb::Watch];
+        for verb in see {
+            self.right(KUBEVIRT, INSTANCES, None, Some(namespace), Some(name), verb, Need::Must);
+        }
+        self.right(
+            SUBRESOURCES,
+            INSTANCES,
+            Some("console"),
+            Some(namespace),
+            Some(name),
+            Verb::Get,
+            Need::Must,
+        );
+        self.core("pods", Some(namespace), None, &see, Need::Must);
+        self.core("events", Some(namespace), None, SEE, Need::Helps);
+    }
+
+    fn lifecycle(&mut self, what: Lifecycle, object: &trunkline_scenario::model::ObjectRef) {
+        if object.canonical_kind() != "vm" {
+            self.named(object, &[Verb::Patch, Verb::List, Verb::Watch]);
+            return;
+        }
+        let (namespace, name) = (object.namespace.as_deref(), Some(object.name.as_str()));
+        for verb in [Verb::List, Verb::Watch] {
+            self.right(KUBEVIRT, INSTANCES, None, namespace, name, verb, Need::Must);
+        }
+        self.right(
+            SUBRESOURCES,
+            "virtualmachines",
+            Some(what.verb()),
+            namespace,
+            name,
+            Verb::Update,
+            Need::Must,
+        );
     }
 
     fn watch(&mut self, subject: &Subject) {

@@ -1,6 +1,8 @@
 //! A case from its first event to its last.
 
 mod cleanup;
+mod guest;
+mod lifecycle;
 mod namespaces;
 mod probe;
 pub(crate) mod requires;

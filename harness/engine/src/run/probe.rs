@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use trunkline_guest::protocol::Outcome as Came;
+use trunkline_guest::protocol::{Outcome as Came, Response};
 use trunkline_scenario::model::Way;
 
+use super::guest;
 use crate::{
+    console::Guest,
     context::At,
     convert,
     error::Error,
@@ -13,7 +15,7 @@ use crate::{
     evidence,
     plan::PlannedProbe,
     probes::{
-        Place,
+        Place, Start,
         request::{Question, question},
         source,
     },
@@ -73,7 +75,7 @@ async fn once(at: At<'_, '_>, planned: &PlannedProbe<'_>, patience: Duration) ->
         .map_err(|error| stop(convert::diagnostic(&error)))?;
     let question = question(&probe.call, &probe.expect, planned.timeout, &scope)
         .map_err(|error| stop(convert::diagnostic(&error)))?;
-    let place = source::place(at, &from, &line, patience)
+    let start = source::start(at, &from, &line, patience)
         .await
         .map_err(stop)?;
 
@@ -84,19 +86,14 @@ async fn once(at: At<'_, '_>, planned: &PlannedProbe<'_>, patience: Duration) ->
         from: from.clone(),
         description: description.clone(),
     });
-    let response = at
-        .case
-        .agents
-        .ask(&place, question.probe.clone())
-        .await
-        .map_err(|error| stop(Error::from(error).into()))?;
+    let response = ask(at, &start, &question).await.map_err(stop)?;
     let took = Duration::try_from_secs_f64(response.took_ms / 1e3).unwrap_or_default();
     let mut judged = judge(&probe.expect, &response.outcome, took, &scope)
         .map_err(|error| stop(convert::diagnostic(&error)))?;
     let evidence = evidence::gather(
         at,
         number,
-        &place,
+        &start,
         question.target.as_ref(),
         &response.outcome,
     )
@@ -125,16 +122,26 @@ async fn once(at: At<'_, '_>, planned: &PlannedProbe<'_>, patience: Duration) ->
     }
     Err(Stop::from(failure(
         &question,
-        &place,
+        &start,
         &judged,
         &response.outcome,
         evidence.as_ref(),
     )))
 }
 
+async fn ask(at: At<'_, '_>, start: &Start, question: &Question) -> Result<Response, Failure> {
+    match start {
+        Start::Container(place) => {
+            let asked = at.case.agents.ask(place, question.probe.clone()).await;
+            asked.map_err(|error| Error::from(error).into())
+        }
+        Start::Guest(guest) => guest::ask(at, guest, &question.probe).await,
+    }
+}
+
 fn failure(
     question: &Question,
-    place: &Place,
+    start: &Start,
     judged: &Judged,
     outcome: &Came,
     evidence: Option<&Evidence>,
@@ -145,10 +152,7 @@ fn failure(
         mismatches,
         ..
     } = &judged.verdict;
-    let what = format!(
-        "{} from pod/{}/{}",
-        question.description, place.namespace, place.pod
-    );
+    let what = format!("{} from {start}", question.description);
     let parts: Vec<_> = mismatches
         .iter()
         .filter(|mismatch| mismatch.part != "outcome")
@@ -173,19 +177,28 @@ fn failure(
     let failure = evidence.into_iter().fold(failure, |failure, evidence| {
         failure.because(&evidence.summary)
     });
-    match hint(outcome, place) {
+    match hint(outcome, start) {
         Some(hint) => failure.look_at(hint),
         None => failure,
     }
 }
 
 /// Where to look, by the way the probe did not get through.
-fn hint(outcome: &Came, place: &Place) -> Option<String> {
-    let Place { namespace, pod, .. } = place;
+fn hint(outcome: &Came, start: &Start) -> Option<String> {
+    let (inside, whose) = match start {
+        Start::Container(Place { namespace, pod, .. }) => {
+            (format!("kubectl -n {namespace} exec {pod} -- "), "pod")
+        }
+        Start::Guest(Guest { namespace, name }) => {
+            (format!("virtctl console -n {namespace} {name}, then "), "guest")
+        }
+    };
     Some(match way(outcome)? {
-        Way::Blocked => format!("policies on either side: kubectl get networkpolicies -A; the routes: kubectl -n {namespace} exec {pod} -- ip route"),
+        Way::Blocked => format!(
+            "policies on either side: kubectl get networkpolicies -A; the routes: {inside}ip route"
+        ),
         Way::Refused => "whether anything listens there, on that address and port: kubectl logs of the other side".into(),
-        Way::Unreachable => format!("addresses and routes of the pod: kubectl -n {namespace} exec {pod} -- ip addr, ip route"),
-        Way::Unresolved => format!("the name servers of the pod: kubectl -n {namespace} exec {pod} -- cat /etc/resolv.conf"),
+        Way::Unreachable => format!("addresses and routes of the {whose}: {inside}ip addr, ip route"),
+        Way::Unresolved => format!("the name servers of the {whose}: {inside}cat /etc/resolv.conf"),
     })
 }

@@ -4,7 +4,7 @@ use futures::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep, timeout_at};
 use trunkline_scenario::model::{Action, Apply, Delete, Rejected, Target};
 
-use super::probe;
+use super::{lifecycle, probe};
 use crate::{
     capture::capture,
     context::At,
@@ -121,6 +121,11 @@ async fn once(at: At<'_, '_>, planned: &PlannedStep<'_>) -> Result<Done, Stop> {
         Action::Delete(action) => {
             at.case.ledger(crate::objects::ledger::Ledger::act);
             delete_all(at, planned, action).await?;
+            true
+        }
+        Action::Run(what, targets) => {
+            at.case.ledger(crate::objects::ledger::Ledger::act);
+            lifecycle::all(at, planned, *what, targets).await?;
             true
         }
         Action::Probe(_) => {

@@ -2,8 +2,10 @@
 //!
 //! Everything here is a pure function of objects and returns the object's own words.
 
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ResourceExt as _};
 use serde_json::Value;
+
+use super::machines;
 
 /// Why this object will not become what is waited for; `None` while there is hope. A crash loop is believed after
 /// that many restarts.
@@ -20,6 +22,8 @@ pub(crate) fn hopeless(object: &DynamicObject, crashes: i64) -> Option<String> {
                     .filter(|words| words.starts_with("ProgressDeadlineExceeded"))
             })
             .map(|words| format!("the deployment is stuck: {words}")),
+        Some("VirtualMachine") => machines::machine(object),
+        Some("VirtualMachineInstance") => machines::instance(object),
         Some("ReplicaSet") => condition(object, "ReplicaFailure", "True")
             .map(|words| format!("the replica set cannot create its pods: {words}")),
         _ => None,
@@ -29,7 +33,9 @@ pub(crate) fn hopeless(object: &DynamicObject, crashes: i64) -> Option<String> {
 fn pod(pod: &DynamicObject, crashes: i64) -> Option<String> {
     let status = pod.data.get("status")?;
     if let Some(phase @ ("Failed" | "Succeeded")) = text(status, "phase") {
-        return Some(ended(status, phase));
+        // A launcher that has ended is followed by another one; whether it is, its machine knows.
+        let launcher = pod.labels().get("kubevirt.io").map(String::as_str) == Some("virt-launcher");
+        return (!launcher).then(|| ended(status, phase));
     }
     if let Some(words) = unschedulable(status) {
         return Some(words);
@@ -70,14 +76,18 @@ fn unschedulable(status: &Value) -> Option<String> {
             && text(condition, "reason") == Some("Unschedulable")
     })?;
     let message = text(scheduled, "message").unwrap_or("the scheduler does not say why");
-    // These go away by themselves: a claim is being bound, a node has just come up.
-    let passing = [
+    (!is_passing(message)).then(|| format!("the pod cannot be scheduled: {message}"))
+}
+
+/// Reasons of the scheduler that go away by themselves: a claim is being bound, a node has just come up.
+pub(super) fn is_passing(message: &str) -> bool {
+    [
         "unbound immediate PersistentVolumeClaims",
         "node.kubernetes.io/not-ready",
         "no nodes available",
-    ];
-    (!passing.iter().any(|text| message.contains(text)))
-        .then(|| format!("the pod cannot be scheduled: {message}"))
+    ]
+    .iter()
+    .any(|text| message.contains(text))
 }
 
 fn container(container: &Value, crashes: i64) -> Option<String> {

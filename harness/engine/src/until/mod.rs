@@ -4,6 +4,7 @@
 pub(crate) mod condition;
 pub(crate) mod hopeless;
 pub(crate) mod state;
+mod machines;
 mod subjects;
 mod warnings;
 
@@ -286,9 +287,16 @@ impl Waiter {
             "{object} cannot get there any more: expected {}",
             self.until
         );
-        self.failure(FailureKind::Hopeless, at, object, summary)
+        let failure = self
+            .failure(FailureKind::Hopeless, at, object, summary)
             .got(words)
-            .because(words)
+            .because(words);
+        // What led there is often only told in events.
+        self.warnings
+            .about(self.subjects.everybody(object))
+            .into_iter()
+            .filter(|warning| !warning.contains(words) && !words.contains(warning.as_str()))
+            .fold(failure, Failure::because)
     }
 
     fn senseless(&self, object: &ObjectRef, words: &str) -> Failure {

@@ -1,9 +1,9 @@
 //! The objects a condition is about, and those that decide their fate: the pods of a deployment.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use futures::{FutureExt as _, future::select_all};
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ResourceExt as _};
 use serde_json::Value;
 use trunkline_scenario::model::Subject;
 
@@ -13,10 +13,14 @@ use crate::{
     error::Error,
     events::ObjectRef,
     objects::{
+        catalogue::Resource,
         names::{self, GROUP},
         watch::{Objects, Selection, Watch, WatchLost},
     },
 };
+
+/// The label by which a launcher pod names its machine.
+const LAUNCHER_OF: &str = "vm.kubevirt.io/name";
 
 pub(super) struct Subjects {
     subject: Subject,
@@ -24,6 +28,8 @@ pub(super) struct Subjects {
     watches: Vec<Watch>,
     /// The pods in the same namespaces, where the subject is something that makes pods.
     pods: Vec<Watch>,
+    /// The instances in the same namespaces, where the subject is virtual machines: events are about them.
+    instances: Vec<Watch>,
     /// What the objects looked like before the action.
     before: HashSet<(String, String)>,
 }
@@ -41,6 +47,7 @@ impl Subjects {
             subject: subject.clone(),
             watches: Vec::new(),
             pods: Vec::new(),
+            instances: Vec::new(),
             before: HashSet::new(),
         }
     }
@@ -94,43 +101,58 @@ impl Subjects {
                 Watch::start(&resource, resource.objects(client, *namespace), &selection)
             })
             .collect();
+        let all = |kind: Arc<Resource>| {
+            let watch = |namespace: &Option<&str>| {
+                let api = kind.objects(client, *namespace);
+                Watch::start(&kind, api, &Selection::default())
+            };
+            namespaces.iter().map(watch).collect()
+        };
         if makes_pods(&resource.api.kind)
             && let Some(pods) = at.case.catalogue.by_kind("v1", "Pod").await?
         {
-            let watch = |namespace: Option<&str>| {
-                Watch::start(
-                    &pods,
-                    pods.objects(client, namespace),
-                    &Selection::default(),
-                )
-            };
-            self.pods = namespaces.iter().copied().map(watch).collect();
+            self.pods = all(pods);
         }
-        for watch in self.watches.iter_mut().chain(&mut self.pods) {
+        if resource.api.kind == "VirtualMachine"
+            && let Some(instances) = at.case.catalogue.by_word("vmi").await?
+        {
+            self.instances = all(instances);
+        }
+        let Self {
+            watches,
+            pods,
+            instances,
+            before,
+            ..
+        } = self;
+        for watch in watches.iter_mut().chain(pods).chain(instances) {
             let objects = watch
                 .synced()
                 .await
                 .map_err(|lost| lost.about(&self.subject.to_string()))?;
-            self.before.extend(objects.values().map(version));
+            before.extend(objects.values().map(version));
         }
         Ok(())
     }
 
     /// Takes in what has arrived.
     pub fn catch_up(&mut self) -> Result<(), WatchLost> {
-        for watch in self.watches.iter_mut().chain(&mut self.pods) {
+        for watch in self.parts() {
             watch.catch_up()?;
         }
         Ok(())
     }
 
-    /// Waits for the next change of any of them.
-    pub async fn changed(&mut self) -> Result<(), WatchLost> {
-        let changes = self
-            .watches
+    fn parts(&mut self) -> impl Iterator<Item = &mut Watch> {
+        self.watches
             .iter_mut()
             .chain(&mut self.pods)
-            .map(|watch| watch.changed().boxed());
+            .chain(&mut self.instances)
+    }
+
+    /// Waits for the next change of any of them.
+    pub async fn changed(&mut self) -> Result<(), WatchLost> {
+        let changes = self.parts().map(|watch| watch.changed().boxed());
         let (result, _, _): (Result<&Objects, WatchLost>, _, _) = select_all(changes).await;
         result.map(|_| ())
     }
@@ -151,11 +173,15 @@ impl Subjects {
             .data
             .pointer("/spec/selector/matchLabels")
             .and_then(Value::as_object);
+        let machine = is_machine(parent).then(|| parent.metadata.name.as_deref());
         let pods = self.pods.iter().flat_map(|watch| watch.objects().values());
         let children = pods.filter(move |pod| {
             let same_namespace = pod.metadata.namespace == parent.metadata.namespace;
-            same_namespace
-                && labels.is_some_and(|labels| !labels.is_empty() && carries(pod, labels))
+            let own = match machine {
+                Some(name) => pod.labels().get(LAUNCHER_OF).map(String::as_str) == name,
+                None => labels.is_some_and(|labels| !labels.is_empty() && carries(pod, labels)),
+            };
+            same_namespace && own
         });
         std::iter::once(parent)
             .chain(children)
@@ -173,8 +199,16 @@ impl Subjects {
             .map(|object| self.look_at(object));
         wanted
             .flat_map(|seen| {
+                let parent = seen.object;
+                let instances = self.instances.iter();
+                let instances = instances.flat_map(|watch| watch.objects().values());
+                let own = instances.filter(|instance| {
+                    instance.metadata.name == parent.metadata.name
+                        && instance.metadata.namespace == parent.metadata.namespace
+                });
                 self.family(&seen)
                     .map(|member| member.object)
+                    .chain(own)
                     .collect::<Vec<_>>()
             })
             .collect()
@@ -217,6 +251,11 @@ impl From<Error> for WatchLost {
     }
 }
 
+fn is_machine(object: &DynamicObject) -> bool {
+    let kind = object.types.as_ref().map(|types| types.kind.as_str());
+    matches!(kind, Some("VirtualMachine" | "VirtualMachineInstance"))
+}
+
 fn version(object: &DynamicObject) -> (String, String) {
     let meta = &object.metadata;
     (
@@ -238,6 +277,12 @@ fn carries(pod: &DynamicObject, wanted: &serde_json::Map<String, Value>) -> bool
 pub(crate) fn makes_pods(kind: &str) -> bool {
     matches!(
         kind,
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job"
+        "Deployment"
+            | "ReplicaSet"
+            | "StatefulSet"
+            | "DaemonSet"
+            | "Job"
+            | "VirtualMachine"
+            | "VirtualMachineInstance"
     )
 }

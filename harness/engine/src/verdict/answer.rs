@@ -39,6 +39,7 @@ pub(super) fn check(
         }
         (expected::Answer::Ping(answer), came::Answer::Ping(given)) => parts.ping(answer, given),
         (expected::Answer::Tcp(answer), came::Answer::Tcp(given)) => parts.tcp(answer, given)?,
+        (expected::Answer::Udp(answer), came::Answer::Udp(given)) => parts.udp(answer, given)?,
         (expected::Answer::Dns(answer), came::Answer::Dns(given)) => {
             parts.dns(answer, given, took)?;
         }
@@ -128,6 +129,19 @@ impl Parts<'_> {
                 None => self.add("ttl", ttl.to_string(), "no reply", Some(&ttl.at)),
             }
         }
+    }
+
+    fn udp(
+        &mut self,
+        answer: &expected::TcpAnswer,
+        given: &came::UdpAnswer,
+    ) -> Result<(), Diagnostic> {
+        if let Some(text) = &answer.received {
+            self.text("received", text, &given.received.to_text())?;
+        }
+        let took = Duration::try_from_secs_f64(given.rtt_ms / 1e3).unwrap_or_default();
+        self.took(answer.took.as_ref(), took);
+        Ok(())
     }
 
     fn tcp(

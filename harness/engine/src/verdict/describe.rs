@@ -63,6 +63,13 @@ pub(super) fn answer(answer: &Answer) -> String {
             parts.extend(tcp.received.iter().map(|text| format!("received {text}")));
             parts.extend(tcp.took.iter().map(|bound| format!("took {}", bound.value)));
         }
+        Answer::Udp(udp) => {
+            match &udp.received {
+                Some(text) => parts.push(format!("received {text}")),
+                None => parts.push("a datagram back".into()),
+            }
+            parts.extend(udp.took.iter().map(|bound| format!("took {}", bound.value)));
+        }
         Answer::Dns(dns) => {
             if dns.records.is_empty() {
                 parts.push("at least one record".into());

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses its part of this")]
 
 pub mod agent;
+pub mod console;
 pub mod kubelet;
 pub mod pods;
 
@@ -98,19 +99,41 @@ pub struct Ran {
 
 impl World {
     pub async fn new() -> Self {
+        Self::on(None).await
+    }
+
+    /// With virtual machines, whose consoles are those of `machines`.
+    pub async fn with(machines: &console::Machines) -> Self {
+        Self::on(Some(machines)).await
+    }
+
+    async fn on(machines: Option<&console::Machines>) -> Self {
         let pods = Arc::new(pods::Children::new(agent::path()));
-        let server = kubeapi::ApiServer::builder()
+        let mut server = kubeapi::ApiServer::builder()
             .crd(serde_json::from_str(include_str!("../data/nad-crd.json")).unwrap())
-            .pods(pods)
-            .build()
-            .unwrap();
-        let client = server.client("test");
+            .pods(pods);
+        let definitions: Vec<serde_json::Value> =
+            serde_json::from_str(include_str!("../data/machine-crds.json")).unwrap();
+        for definition in definitions {
+            if machines.is_some() {
+                server = server.crd(definition);
+            }
+        }
+        let server = server.build().unwrap();
+        let client = match machines {
+            None => server.client("test"),
+            Some(machines) => {
+                let rest = server.service_as(kubeapi::User::master("test"));
+                machines.client(Some(rest)).await
+            }
+        };
         let kubelet = kubelet::start(client.clone()).await;
         Self {
             client,
             capabilities: Capabilities {
                 sdn: Some("ovn-kubernetes".into()),
                 workers: 2,
+                vms: machines.is_some(),
                 ..Capabilities::default()
             },
             delivery: AgentDelivery::Present(PathBuf::from(AGENT)),

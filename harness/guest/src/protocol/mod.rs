@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::octets::Octets;
 
+pub mod init;
 mod outcome;
 
 pub use self::outcome::*;

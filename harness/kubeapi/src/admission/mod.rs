@@ -1,6 +1,7 @@
 //! What happens around writes: refusals that need other objects, fields the server fills in, and consequences.
 
 pub mod crd;
+pub mod hook;
 pub mod namespace;
 pub mod pod;
 pub mod priority;

@@ -1,8 +1,10 @@
-//! An APIService for every group version that is served. They are always available: nothing is served from elsewhere.
+//! An APIService for every group version that is served. They are always available: even those that name a service are
+//! answered here.
 
 use serde_json::{Value, json};
 
 use super::delete;
+use crate::aggregated::{AggregatedApi, AggregatedVersion};
 use crate::object;
 use crate::registry::builtin::{API_SERVICES, CRDS};
 use crate::request::DeleteOptions;
@@ -55,16 +57,49 @@ pub fn publish(core: &Core) {
         .filter(|(group, _)| **group != GROUP)
         .flat_map(|(group, versions)| versions.iter().map(move |version| (*group, *version)));
     for (group, version) in served {
-        let key = Key::new("", &name(group, version));
-        if core.store.get(API_SERVICES, &key).is_some() {
-            continue;
-        }
-        if let Err(error) =
-            bootstrap::create_with_status(core, GROUP, "apiservices", service(group, version))
-        {
-            tracing::warn!(%error, "APIService cannot be created");
+        create(core, service(group, version));
+    }
+    for api in &core.aggregated {
+        for version in &api.versions {
+            create(core, aggregated(api, version));
         }
     }
+}
+
+/// Creates a service that is not there yet.
+fn create(core: &Core, service: Value) {
+    let key = Key::of(&service);
+    if core.store.get(API_SERVICES, &key).is_some() {
+        return;
+    }
+    if let Err(error) = bootstrap::create_with_status(core, GROUP, "apiservices", service) {
+        tracing::warn!(%error, "APIService cannot be created");
+    }
+}
+
+/// The service of a group version that another server answers for.
+fn aggregated(api: &AggregatedApi, version: &AggregatedVersion) -> Value {
+    let mut service = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": name(&api.group, &version.name)},
+        "spec": {
+            "group": api.group, "version": version.name, "insecureSkipTLSVerify": true,
+            "groupPriorityMinimum": version.group_priority_minimum, "versionPriority": version.version_priority,
+            "service": {
+                "namespace": api.service.namespace, "name": api.service.name, "port": api.service.port,
+            },
+        },
+        "status": {"conditions": [{
+            "type": "Available", "status": "True", "lastTransitionTime": object::time(jiff::Timestamp::now()),
+            "reason": "Passed", "message": "all checks passed",
+        }]},
+    });
+    for (key, map) in [("labels", &api.labels), ("annotations", &api.annotations)] {
+        if !map.is_empty() {
+            service["metadata"][key] = map.clone().into();
+        }
+    }
+    service
 }
 
 /// Follows the definitions.

@@ -75,9 +75,10 @@ fn change(
         served,
         namespace: Some(namespace).filter(|n| !n.is_empty()),
         options: &options,
+        requester: None,
     };
     let name = crate::object::name(&entry.object);
-    let changed = write.change(name, part, Ownership::Note, |current| {
+    let changed = write.change_unseen(name, part, Ownership::Note, |current| {
         if crate::object::uid(current) == uid {
             Ok(make(current))
         } else {

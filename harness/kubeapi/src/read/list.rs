@@ -217,7 +217,7 @@ fn whole(served: &Served, page: &Page) -> Response<Body> {
         "kind": served.resource.list_kind, "apiVersion": served.api_version(), "metadata": metadata,
     })
     .to_string();
-    // What serialised objects begin with as clients commonly write them.
+    // What serialised objects begin with.
     let kind = format!(
         "{{\"apiVersion\":\"{}\",\"kind\":\"{}\",",
         served.api_version(),

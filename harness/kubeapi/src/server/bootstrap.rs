@@ -140,7 +140,7 @@ pub fn create_with_status(
             Ok(new)
         };
         write
-            .change(&name, Part::Status, Ownership::Note, set)
+            .change_unseen(&name, Part::Status, Ownership::Note, set)
             .map(drop)
     })
 }
@@ -165,7 +165,7 @@ pub fn create(
             Vec::new(),
             &mut warnings,
         )?;
-        write.create(&object).map(drop)
+        write.create_unseen(object).map(drop)
     })
 }
 
@@ -195,6 +195,7 @@ fn as_server(
         served: &served,
         namespace,
         options: &options,
+        requester: None,
     };
     act(&write).map_err(|status| refused(status.message))
 }

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::admission::hook::Admission;
+use crate::aggregated::AggregatedApi;
 use crate::auth::tokens::jwt::Signer;
 use crate::pods::PodConnector;
 use crate::registry::{Registry, Served};
@@ -28,6 +30,12 @@ pub struct Settings {
     pub called: String,
 }
 
+/// What was added to a server when it was built.
+pub struct Extensions {
+    pub admissions: Vec<Arc<dyn Admission>>,
+    pub aggregated: Vec<Arc<AggregatedApi>>,
+}
+
 /// The state of a server. Locks are held for pointer swaps and allocations only, never across I/O.
 pub struct Core {
     pub store: Store,
@@ -40,6 +48,10 @@ pub struct Core {
     pub root_ca: RwLock<String>,
     /// Signs the tokens of service accounts.
     pub signer: Signer,
+    /// Who sees what clients write.
+    pub admissions: Vec<Arc<dyn Admission>>,
+    /// Groups that others answer for.
+    pub aggregated: Vec<Arc<AggregatedApi>>,
 }
 
 impl std::fmt::Debug for Core {
@@ -54,6 +66,7 @@ impl Core {
         registry: Registry,
         pods: Arc<dyn PodConnector>,
         signer: Signer,
+        extensions: Extensions,
     ) -> Self {
         Self {
             store: Store::default(),
@@ -63,6 +76,8 @@ impl Core {
             service_allocation: Mutex::new(()),
             root_ca: RwLock::default(),
             signer,
+            admissions: extensions.admissions,
+            aggregated: extensions.aggregated,
         }
     }
 

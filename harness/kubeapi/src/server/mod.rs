@@ -1,5 +1,6 @@
 //! The server: what it is built from and how it is reached.
 
+mod aggregated;
 pub(crate) mod bootstrap;
 pub(crate) mod core;
 mod open_api;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::task::AbortHandle;
 
+use crate::admission::hook::Admission;
+use crate::aggregated::AggregatedApi;
 use crate::auth::tokens::jwt::{KeyError, Signer};
 use crate::controllers;
 use crate::gvk::api_version;
@@ -27,7 +30,7 @@ use crate::transport::serve;
 use crate::user::User;
 use crate::validation::name::NameRule;
 use crate::virtual_resource::VirtualResource;
-use core::{Core, Settings};
+use core::{Core, Extensions, Settings};
 use open_api::Documents;
 pub use service::ApiService;
 use service::Identity;
@@ -55,6 +58,8 @@ pub struct Builder {
     crds: Vec<Value>,
     pods: Arc<dyn PodConnector>,
     virtuals: Vec<VirtualResource>,
+    admissions: Vec<Arc<dyn Admission>>,
+    aggregated: Vec<Arc<AggregatedApi>>,
 }
 
 impl fmt::Debug for Builder {
@@ -90,6 +95,20 @@ impl Builder {
     #[must_use]
     pub fn virtual_resource(mut self, resource: VirtualResource) -> Self {
         self.virtuals.push(resource);
+        self
+    }
+
+    /// Who sees what clients write; several are asked in this order.
+    #[must_use]
+    pub fn admission(mut self, admission: Arc<dyn Admission>) -> Self {
+        self.admissions.push(admission);
+        self
+    }
+
+    /// A group that is answered by code.
+    #[must_use]
+    pub fn aggregated(mut self, api: AggregatedApi) -> Self {
+        self.aggregated.push(Arc::new(api));
         self
     }
 
@@ -150,6 +169,10 @@ impl Builder {
             Registry::new(resources),
             self.pods,
             Signer::generate()?,
+            Extensions {
+                admissions: self.admissions,
+                aggregated: self.aggregated,
+            },
         ));
         let controllers = controllers::Controllers::new(&core);
         bootstrap::fill(&core, self.crds)?;
@@ -227,6 +250,8 @@ impl ApiServer {
             crds: Vec::new(),
             pods: Arc::new(NoPods),
             virtuals: Vec::new(),
+            admissions: Vec::new(),
+            aggregated: Vec::new(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::read;
 use crate::request::DeleteOptions;
 use crate::request::options::ListOptions;
 use crate::status::{Reason, Status, success};
+use crate::write::Write;
 use crate::write::delete::{Deleted, default_propagation, delete};
 
 impl Routed<'_> {
@@ -26,7 +27,7 @@ impl Routed<'_> {
         DeleteOptions::parse(&self.call.query, &body)
     }
 
-    pub fn delete(&self, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
+    pub async fn delete(&self, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
         let options = self.delete_options()?;
         if options.propagation.is_none()
             && default_propagation(&self.served.resource.storage).is_some()
@@ -37,6 +38,9 @@ impl Routed<'_> {
                     .to_owned(),
             );
         }
+        self.write()
+            .admit_deletion(self.name(), options.dry_run)
+            .await?;
         let deleted = delete(
             self.core,
             &self.served,
@@ -67,7 +71,7 @@ impl Routed<'_> {
         Ok(respond::value(200, &status, self.call.accept.yaml))
     }
 
-    pub fn delete_collection(&self) -> Result<Response<Body>, Status> {
+    pub async fn delete_collection(&self) -> Result<Response<Body>, Status> {
         let options = self.delete_options()?;
         let page = read::list::page(
             self.core,
@@ -77,13 +81,15 @@ impl Routed<'_> {
         )?;
         for entry in &page.entries {
             let namespace = crate::object::namespace(&entry.object);
-            let deleted = delete(
-                self.core,
-                &self.served,
-                Some(namespace).filter(|n| !n.is_empty()),
-                crate::object::name(&entry.object),
-                &options,
-            );
+            let namespace = Some(namespace).filter(|n| !n.is_empty());
+            let name = crate::object::name(&entry.object);
+            Write {
+                namespace,
+                ..self.write()
+            }
+            .admit_deletion(name, options.dry_run)
+            .await?;
+            let deleted = delete(self.core, &self.served, namespace, name, &options);
             match deleted {
                 Err(status) if !status.is_not_found() => return Err(status),
                 _ => {}

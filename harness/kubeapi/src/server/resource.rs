@@ -1,6 +1,6 @@
 //! Requests for resources.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Response;
@@ -19,6 +19,7 @@ use crate::request::options::ListOptions;
 use crate::request::{Include, ResourcePath, Verb, WriteOptions};
 use crate::status::{Reason, Status};
 use crate::warnings;
+use crate::write::admit::Requester;
 use crate::write::patch::Format;
 use crate::write::{Outcome, Part, Write};
 
@@ -32,6 +33,8 @@ pub struct Routed<'a> {
     pub verb: Verb,
     pub options: WriteOptions,
     pub include: Include,
+    /// What those who see writes say to the client.
+    pub said: Mutex<Vec<String>>,
 }
 
 /// Answers a request for a resource.
@@ -78,6 +81,7 @@ pub async fn answer(
         include,
         served,
         call: &call,
+        said: Mutex::default(),
     };
     let mut warnings: Vec<String> = routed
         .served
@@ -92,16 +96,23 @@ pub async fn answer(
         match &routed.served.resource.behaviour {
             Behaviour::Virtual(handler) => routed.virtual_create(handler.as_ref()).await,
             Behaviour::Review => routed.review(),
-            Behaviour::Stored(_) | Behaviour::Custom => routed.stored(&mut warnings),
+            Behaviour::Stored(_) | Behaviour::Custom => routed.stored(&mut warnings).await,
         }
     };
+    warnings.append(
+        &mut routed
+            .said
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
+    );
     // Who is refused is warned as well.
     let mut response = answer.unwrap_or_else(|status| respond::refusal(&status));
     respond::warn(&mut response, &warnings);
     Ok(response)
 }
 
-fn authorize(core: &Core, call: &Call, path: &ResourcePath, verb: Verb) -> Result<(), Status> {
+/// Whether the user may do this.
+pub fn authorize(core: &Core, call: &Call, path: &ResourcePath, verb: Verb) -> Result<(), Status> {
     let own = path.group.is_empty() && path.plural == "namespaces";
     rbac::authorize(
         core,
@@ -180,10 +191,14 @@ impl Routed<'_> {
             served: &self.served,
             namespace: self.namespace(),
             options: &self.options,
+            requester: Some(Requester {
+                user: &self.call.user,
+                warnings: &self.said,
+            }),
         }
     }
 
-    fn stored(&self, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
+    async fn stored(&self, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
         let (core, served) = (self.core, &self.served);
         match self.verb {
             Verb::Get => read::get::get(
@@ -217,13 +232,13 @@ impl Routed<'_> {
                     self.include,
                 )
             }
-            Verb::Create if served.resource.plural == "bindings" => self.legacy_binding(),
+            Verb::Create if served.resource.plural == "bindings" => self.legacy_binding().await,
             Verb::Create => {
                 let mut object = self.body(warnings)?;
                 if &*served.resource.storage == CERTIFICATE_REQUESTS {
                     review::sign(&mut object, &self.call.user);
                 }
-                let outcome = self.write().create(&object)?;
+                let outcome = self.write().create(object).await?;
                 warnings.extend(self.idle());
                 warnings.extend(self.about(&outcome, None));
                 Ok(self.written(201, &outcome))
@@ -231,24 +246,29 @@ impl Routed<'_> {
             Verb::Update => {
                 let object = self.body(warnings)?;
                 let before = self.generation();
-                let (outcome, created) = self.write().put(self.name(), Part::Main, &object)?;
+                let (outcome, created) = self.write().put(self.name(), Part::Main, &object).await?;
                 warnings.extend(self.about(&outcome, before));
                 Ok(self.written(if created { 201 } else { 200 }, &outcome))
             }
-            Verb::Patch => self.patch(Part::Main, warnings),
-            Verb::Delete => self.delete(warnings),
-            Verb::DeleteCollection => self.delete_collection(),
+            Verb::Patch => self.patch(Part::Main, warnings).await,
+            Verb::Delete => self.delete(warnings).await,
+            Verb::DeleteCollection => self.delete_collection().await,
         }
     }
 
-    pub fn patch(&self, part: Part, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
+    pub async fn patch(
+        &self,
+        part: Part,
+        warnings: &mut Vec<String>,
+    ) -> Result<Response<Body>, Status> {
         let format = Format::of(self.media_type(), self.served.resource.is_custom())?;
         format.check(&self.options)?;
         let patch = format.parse(&self.call.body)?;
         let before = self.generation();
         let (outcome, created) = self
             .write()
-            .patch(self.name(), part, format, &patch, warnings)?;
+            .patch(self.name(), part, format, &patch, warnings)
+            .await?;
         if part == Part::Main {
             warnings.extend(self.about(&outcome, before));
         }
@@ -309,7 +329,7 @@ impl Routed<'_> {
         })
     }
 
-    fn legacy_binding(&self) -> Result<Response<Body>, Status> {
+    async fn legacy_binding(&self) -> Result<Response<Body>, Status> {
         let binding = decode::parse(&self.call.body, self.media_type())?;
         let pods = self
             .core
@@ -320,7 +340,7 @@ impl Routed<'_> {
             served: &pods,
             ..self.write()
         };
-        let status = write.bind(crate::object::name(&binding), &binding)?;
+        let status = write.bind(crate::object::name(&binding), &binding).await?;
         Ok(respond::value(201, &status, self.call.accept.yaml))
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::core::Core;
 use super::open_api::Documents;
-use super::{resource, respond};
+use super::{aggregated, resource, respond};
 use crate::auth::{impersonate, rbac, tokens};
 use crate::body::Body;
 use crate::discovery::{self, Style};
@@ -58,10 +58,12 @@ pub async fn answer(
     upgrade: Option<OnUpgrade>,
 ) -> Response<Body> {
     let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok());
-    // The one path with a form of its own.
-    let other = parts.uri.path() == "/openapi/v2";
-    let Some(accept) = Accept::parse(accept).or_else(|| other.then(Accept::default)) else {
-        return respond::refusal(&crate::request::accept::refusal(accept, parts.uri.path()));
+    let path = parts.uri.path();
+    // One path has a form of its own, and some are for others to answer.
+    let other = || path == "/openapi/v2" || aggregated::answers(core, path);
+    let parsed = Accept::parse(accept);
+    let Some(accept) = parsed.or_else(|| other().then(Accept::default)) else {
+        return respond::refusal(&crate::request::accept::refusal(accept, path));
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let call = Call {
@@ -89,6 +91,9 @@ async fn try_answer(
     }
     let target = Target::parse(call.parts.uri.path());
     if let Target::Resource(path) = target {
+        if let Some(api) = aggregated::find(core, &path.group, &path.version) {
+            return aggregated::answer(core, &api, call, path).await;
+        }
         return resource::answer(core, call, path).await;
     }
     let path = call.parts.uri.path();
@@ -150,7 +155,7 @@ fn discover(core: &Core, call: &Call, path: &crate::request::Discovery) -> Respo
         Some(address) => address.to_string(),
         None => call.header(HOST).unwrap_or_default().to_owned(),
     };
-    let answer = discovery::answer(&core.registry(), path, call.accept, &server);
+    let answer = discovery::answer(core, path, call.accept, &server);
     let Some((value, style)) = answer else {
         // Of a group that is built in, upstream knows that it has no such version.
         let built_in = |group: &str| {
@@ -237,6 +242,11 @@ fn paths(core: &Core) -> Value {
         }
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));
+    }
+    for api in &core.aggregated {
+        paths.push(format!("/apis/{}", api.group));
+        let versions = api.versions.iter();
+        paths.extend(versions.map(|v| format!("/apis/{}/{}", api.group, v.name)));
     }
     for path in ["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] {
         paths.push(path.to_owned());

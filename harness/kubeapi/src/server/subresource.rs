@@ -39,17 +39,17 @@ pub async fn answer(
         return Err(Status::method_not_allowed());
     }
     match &sub.role {
-        Role::Status => routed.part(Part::Status, warnings),
-        Role::View => routed.part(Part::View(view(name)), warnings),
-        Role::Scale(paths) => routed.scale(paths),
+        Role::Status => routed.part(Part::Status, warnings).await,
+        Role::View => routed.part(Part::View(view(name)), warnings).await,
+        Role::Scale(paths) => routed.scale(paths).await,
         Role::Binding => {
             let binding = decode::parse(&routed.call.body, routed.media_type())?;
-            let status = routed.write().bind(routed.name(), &binding)?;
+            let status = routed.write().bind(routed.name(), &binding).await?;
             Ok(respond::value(201, &status, routed.call.accept.yaml))
         }
         Role::Eviction => {
             let eviction = decode::parse(&routed.call.body, routed.media_type())?;
-            let status = routed.write().evict(routed.name(), &eviction)?;
+            let status = routed.write().evict(routed.name(), &eviction).await?;
             Ok(respond::value(201, &status, routed.call.accept.yaml))
         }
         Role::Log => routed.log().await,
@@ -82,7 +82,7 @@ impl Routed<'_> {
     }
 
     /// A view of the object: its status, or a part of its spec.
-    fn part(&self, part: Part, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
+    async fn part(&self, part: Part, warnings: &mut Vec<String>) -> Result<Response<Body>, Status> {
         match self.verb {
             Verb::Get => read::get::get(
                 self.core,
@@ -93,16 +93,16 @@ impl Routed<'_> {
                 self.call.accept,
                 self.include,
             ),
-            Verb::Patch => self.patch(part, warnings),
+            Verb::Patch => self.patch(part, warnings).await,
             _ => {
                 let object = self.body(warnings)?;
-                let (outcome, _) = self.write().put(self.name(), part, &object)?;
+                let (outcome, _) = self.write().put(self.name(), part, &object).await?;
                 Ok(self.written(200, &outcome))
             }
         }
     }
 
-    fn scale(&self, paths: &ScalePaths) -> Result<Response<Body>, Status> {
+    async fn scale(&self, paths: &ScalePaths) -> Result<Response<Body>, Status> {
         let scaled = match self.verb {
             Verb::Get => {
                 let entry = self
@@ -118,13 +118,15 @@ impl Routed<'_> {
                 // A Scale has no lists, so a strategic patch of it is a merge patch.
                 let format = Format::of(self.media_type(), false)?;
                 let body = format.parse(&self.call.body)?;
-                let outcome = self.write().scale(self.name(), paths, |current| {
+                let write = self.write();
+                let outcome = write.scale(self.name(), paths, |current| {
                     let patched = match format {
                         Format::Json => patch::json(current, &body),
                         _ => patch::merge(current, &body),
                     };
                     patched.map_err(|e| Status::bad_request(e.to_string()))
-                })?;
+                });
+                let outcome = outcome.await?;
                 scale::show(&outcome.shown(&self.served), paths)
             }
             _ => {
@@ -132,7 +134,8 @@ impl Routed<'_> {
                 decode::expect_kind(&mut body, &scale::gvk())?;
                 let outcome = self
                     .write()
-                    .scale(self.name(), paths, |_| Ok(body.clone()))?;
+                    .scale(self.name(), paths, |_| Ok(body.clone()))
+                    .await?;
                 scale::show(&outcome.shown(&self.served), paths)
             }
         };

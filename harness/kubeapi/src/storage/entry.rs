@@ -41,6 +41,7 @@ impl Entry {
             &["metadata", "resourceVersion"],
             revision.to_string(),
         );
+        lead_with_kind(&mut object);
         Self {
             object,
             json: OnceLock::new(),
@@ -51,6 +52,20 @@ impl Entry {
     pub fn json(&self) -> &Bytes {
         self.json
             .get_or_init(|| Bytes::from(self.object.to_string()))
+    }
+}
+
+/// Every object begins with what it is, however the client wrote it: lists rely on it when they leave that out.
+fn lead_with_kind(object: &mut Value) {
+    let Some(fields) = object.as_object_mut() else {
+        return;
+    };
+    for (place, key) in ["apiVersion", "kind"].into_iter().enumerate() {
+        if fields.keys().nth(place).is_some_and(|found| found != key)
+            && let Some(value) = fields.shift_remove(key)
+        {
+            fields.shift_insert(place, key.to_owned(), value);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::validation::field;
 
 impl Write<'_> {
     /// Puts a pod on the node its Binding names.
-    pub fn bind(&self, pod: &str, binding: &Value) -> Result<Value, Status> {
+    pub async fn bind(&self, pod: &str, binding: &Value) -> Result<Value, Status> {
         let node = object::text(binding, &["target", "name"]);
         // Upstream does not classify these two.
         let odd = |error: crate::schema::FieldError| {
@@ -36,8 +36,10 @@ impl Write<'_> {
                 "name in URL does not match name in Binding object",
             ));
         }
+        self.admit_posted("binding", pod, binding, self.options.dry_run)
+            .await?;
         let now = object::time(Timestamp::now());
-        self.change(pod, Part::View("binding"), Ownership::Noted, |current| {
+        self.change_unseen(pod, Part::View("binding"), Ownership::Noted, |current| {
             let conflict =
                 |why: String| Err(Status::conflict("", "pods/binding", pod, &why));
             if object::is_deleting(current) {
@@ -70,7 +72,7 @@ impl Write<'_> {
     }
 
     /// Deletes a pod unless a disruption budget forbids it.
-    pub fn evict(&self, pod: &str, eviction: &Value) -> Result<Value, Status> {
+    pub async fn evict(&self, pod: &str, eviction: &Value) -> Result<Value, Status> {
         let kind = object::text(eviction, &["kind"]);
         if !matches!(kind, "" | "Eviction") {
             let mut eviction = eviction.clone();
@@ -81,11 +83,13 @@ impl Write<'_> {
                 "name in URL does not match name in Eviction object",
             ));
         }
-        let entry = self.core.entry(self.served, self.namespace, pod)?;
-        self.check_budgets(&entry.object)?;
         let options = object::at(eviction, &["deleteOptions"]);
         let mut options = DeleteOptions::parse(&Query::default(), options)?;
         options.dry_run |= self.options.dry_run;
+        self.admit_posted("eviction", pod, eviction, options.dry_run)
+            .await?;
+        let entry = self.core.entry(self.served, self.namespace, pod)?;
+        self.check_budgets(&entry.object)?;
         super::delete::delete(self.core, self.served, self.namespace, pod, &options)?;
         Ok(
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),

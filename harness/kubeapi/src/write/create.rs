@@ -5,9 +5,11 @@ use std::sync::PoisonError;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::admit::{Seen, keep_system_fields};
 use super::metadata::{dedup_owners, generate_name, match_namespace, wipe_system_fields};
 use super::{Outcome, Part, Write};
 use crate::admission;
+use crate::admission::hook::Operation;
 use crate::convert;
 use crate::kinds::crds;
 use crate::object;
@@ -28,41 +30,64 @@ pub enum Ownership {
 
 impl Write<'_> {
     /// Creates an object, checked and pruned, in the version of the request.
-    pub fn create(&self, object: &Value) -> Result<Outcome, Status> {
-        self.create_owned(object, Ownership::Note)
+    pub async fn create(&self, object: Value) -> Result<Outcome, Status> {
+        self.create_owned(object, Ownership::Note).await
     }
 
-    pub fn create_owned(&self, object: &Value, ownership: Ownership) -> Result<Outcome, Status> {
+    /// Creates an object like [`Write::create`], as the server itself does: nobody is asked for admission.
+    pub fn create_unseen(&self, object: Value) -> Result<Outcome, Status> {
+        let ready = self.ready(object, Ownership::Note)?;
+        self.place(ready)
+    }
+
+    pub async fn create_owned(
+        &self,
+        object: Value,
+        ownership: Ownership,
+    ) -> Result<Outcome, Status> {
         let generated =
-            object::name(object).is_empty() && !object::meta(object, "generateName").is_empty();
-        let attempts = if generated { NAME_ATTEMPTS } else { 1 };
+            object::name(&object).is_empty() && !object::meta(&object, "generateName").is_empty();
+        if !generated {
+            return self.create_once(object, ownership).await;
+        }
         let mut last = None;
-        for _ in 0..attempts {
-            match self.create_once(object.clone(), ownership) {
+        for _ in 0..NAME_ATTEMPTS {
+            match self.create_once(object.clone(), ownership).await {
                 Err(status) if status.reason == Reason::AlreadyExists => last = Some(status),
                 result => return result,
             }
         }
         let mut status = last.unwrap_or_else(|| Status::internal("no name was tried"));
-        if generated {
-            status
-                .message
-                .push_str(", the server was not able to generate a unique name for the object");
-        }
+        status
+            .message
+            .push_str(", the server was not able to generate a unique name for the object");
         Err(status)
     }
 
-    fn create_once(&self, mut object: Value, ownership: Ownership) -> Result<Outcome, Status> {
+    async fn create_once(&self, object: Value, ownership: Ownership) -> Result<Outcome, Status> {
+        let object = self.ready(object, ownership)?;
+        let name = object::name(&object).to_owned();
+        let seen = Seen {
+            operation: Operation::Create,
+            subresource: None,
+            name: &name,
+            old: &Value::Null,
+            dry_run: self.options.dry_run,
+        };
+        let renew = |mutated: &mut Value, before: &Value| {
+            keep_system_fields(mutated, before);
+            self.tidy(mutated);
+            Ok(())
+        };
+        let check = |object: &Value| self.acceptable(object);
+        let object = self.admit(seen, object, renew, check).await?;
+        self.place(object)
+    }
+
+    /// The object a client sent, in the form it may be stored in.
+    fn ready(&self, mut object: Value, ownership: Ownership) -> Result<Value, Status> {
         admission::namespace::check(self.core, self.served, self.namespace, &object)?;
         self.prepare(&mut object)?;
-        let resource = &self.served.resource;
-        // Addresses stay reserved until the service that has them is stored.
-        let _reserved = admission::service::needs_address(self.served).then(|| {
-            self.core
-                .service_allocation
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        });
         if ownership == Ownership::Note {
             let writer = self.writer(Part::Main, self.reset(Part::Main));
             crate::patch::track_update(None, &mut object, &writer);
@@ -72,15 +97,33 @@ impl Write<'_> {
         self.default(&mut object);
         admission::pod::admit(self.core, self.served, &mut object)?;
         admission::priority::check_class(self.core, self.served, &object)?;
-        admission::service::allocate(self.core, self.served, &mut object, None)?;
+        Ok(object)
+    }
+
+    fn acceptable(&self, object: &Value) -> Result<(), Status> {
+        let resource = &self.served.resource;
         let mut errors = validation::metadata::on_create(
-            &object,
+            object,
             resource.namespaced,
             resource.is_custom(),
             resource.name_rule,
         );
-        errors.extend(self.violations(&object, None));
-        self.invalid(&object, errors)?;
+        errors.extend(self.violations(object, None));
+        self.invalid(object, errors)
+    }
+
+    /// Stores what has been admitted.
+    fn place(&self, mut object: Value) -> Result<Outcome, Status> {
+        let resource = &self.served.resource;
+        // Addresses stay reserved until the service that has them is stored.
+        let _reserved = admission::service::needs_address(self.served).then(|| {
+            self.core
+                .service_allocation
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        });
+        admission::service::allocate(self.core, self.served, &mut object, None)?;
+        self.acceptable(&object)?;
         admission::crd::check_instance(self.core, self.served, object::name(&object))?;
         admission::crd::check_names(self.core, self.served, &object)?;
         if &*resource.storage == CRDS {

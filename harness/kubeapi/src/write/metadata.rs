@@ -22,22 +22,23 @@ pub fn generate_name(prefix: &str) -> String {
 
 /// The object's namespace must be the request's, or absent.
 pub fn match_namespace(object: &mut Value, namespace: Option<&str>) -> Result<(), Status> {
-    let given = object::namespace(object).to_owned();
+    check_namespace(object, namespace)?;
     match namespace {
-        Some(namespace) if given.is_empty() => {
-            object::set(object, &["metadata", "namespace"], namespace);
-        }
-        Some(namespace) if given != namespace => {
-            return Err(Status::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-        Some(_) => {}
-        None => {
-            object::remove(object, &["metadata", "namespace"]);
-        }
+        Some(namespace) => object::set(object, &["metadata", "namespace"], namespace),
+        None => drop(object::remove(object, &["metadata", "namespace"])),
     }
     Ok(())
+}
+
+/// An object that names its namespace must name that of the request.
+pub fn check_namespace(object: &Value, namespace: Option<&str>) -> Result<(), Status> {
+    let given = object::namespace(object);
+    match namespace {
+        Some(namespace) if !given.is_empty() && given != namespace => Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// An object that replaces another must say which: the one in the path.

@@ -1,5 +1,6 @@
 //! Everything that changes objects.
 
+pub mod admit;
 pub mod binding;
 pub mod create;
 pub mod delete;
@@ -23,6 +24,7 @@ use crate::schema::FieldError;
 use crate::server::core::Core;
 use crate::status::Status;
 use crate::storage::Entry;
+use admit::Requester;
 
 /// Where a write goes and how it is made.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct Write<'a> {
     pub served: &'a Served,
     pub namespace: Option<&'a str>,
     pub options: &'a WriteOptions,
+    pub requester: Option<Requester<'a>>,
 }
 
 /// Which part of an object an endpoint writes.

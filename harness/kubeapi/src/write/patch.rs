@@ -1,5 +1,7 @@
 //! The four kinds of patches.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::Value;
 
 use super::create::Ownership;
@@ -106,7 +108,7 @@ fn unknown_operation_fields(patch: &Value) -> Vec<String> {
 
 impl Write<'_> {
     /// Patches an object. Returns whether it was created (apply only).
-    pub fn patch(
+    pub async fn patch(
         &self,
         name: &str,
         part: Part,
@@ -115,9 +117,9 @@ impl Write<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<(Outcome, bool), Status> {
         if format == Format::Apply {
-            return self.apply(name, part, patch);
+            return self.apply(name, part, patch).await;
         }
-        let said = std::cell::RefCell::new(Vec::new());
+        let said = Mutex::new(Vec::new());
         let outcome = self.change(name, part, Ownership::Note, |current| {
             let mut new = self.patched(format, current, patch)?;
             let shown = match format {
@@ -128,10 +130,12 @@ impl Write<'_> {
                 Format::Json => unknown_operation_fields(patch),
                 _ => Vec::new(),
             };
-            self.checked(&mut new, name, &shown, noticed, &mut said.borrow_mut())?;
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            self.checked(&mut new, name, &shown, noticed, &mut said)?;
             Ok(new)
-        })?;
-        warnings.append(&mut said.into_inner());
+        });
+        let outcome = outcome.await?;
+        warnings.append(&mut said.into_inner().unwrap_or_else(PoisonError::into_inner));
         Ok((outcome, false))
     }
 
@@ -183,7 +187,12 @@ impl Write<'_> {
         super::metadata::match_namespace(new, self.own_namespace())
     }
 
-    fn apply(&self, name: &str, part: Part, applied: &Value) -> Result<(Outcome, bool), Status> {
+    async fn apply(
+        &self,
+        name: &str,
+        part: Part,
+        applied: &Value,
+    ) -> Result<(Outcome, bool), Status> {
         let mut applied = applied.clone();
         let gvk = Gvk::from_api_version(
             object::text(&applied, &["apiVersion"]),
@@ -196,11 +205,11 @@ impl Write<'_> {
             )));
         }
         super::metadata::match_name(&mut applied, name)?;
-        super::metadata::match_namespace(&mut applied.clone(), self.own_namespace())?;
+        super::metadata::check_namespace(&applied, self.own_namespace())?;
         let changed = self.change(name, part, Ownership::Noted, |current| {
             self.applied(Some(current), &applied, part)
         });
-        match changed {
+        match changed.await {
             Err(status)
                 if status.is_not_found()
                     && part == Part::Main
@@ -218,13 +227,13 @@ impl Write<'_> {
                     ));
                 }
                 let new = self.applied(None, &applied, part)?;
-                match self.create_owned(&new, Ownership::Noted) {
+                match self.create_owned(new, Ownership::Noted).await {
                     // Somebody created it meanwhile: apply to that.
                     Err(status) if status.reason == Reason::AlreadyExists => {
                         let outcome = self.change(name, part, Ownership::Noted, |current| {
                             self.applied(Some(current), &applied, part)
-                        })?;
-                        Ok((outcome, false))
+                        });
+                        Ok((outcome.await?, false))
                     }
                     created => Ok((created?, true)),
                 }

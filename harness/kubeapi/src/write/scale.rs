@@ -100,11 +100,11 @@ pub fn gvk() -> Gvk {
 
 impl Write<'_> {
     /// Sets the number of replicas from a Scale computed from the current one.
-    pub fn scale(
+    pub async fn scale(
         &self,
         name: &str,
         paths: &ScalePaths,
-        make: impl Fn(&Value) -> Result<Value, Status>,
+        make: impl Fn(&Value) -> Result<Value, Status> + Send + Sync,
     ) -> Result<Outcome, Status> {
         self.change(name, Part::View("scale"), Ownership::Note, |current| {
             let mut scale = make(&show(current, paths))?;
@@ -132,5 +132,6 @@ impl Write<'_> {
             object::set(&mut new, &keys(&paths.spec_replicas), replicas);
             Ok(new)
         })
+        .await
     }
 }

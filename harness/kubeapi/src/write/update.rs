@@ -5,10 +5,12 @@ use std::sync::{Arc, PoisonError};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::admit::{Seen, keep_system_fields};
 use super::create::Ownership;
 use super::metadata::{dedup_owners, match_namespace, require_name, same_content};
 use super::{Outcome, Part, Write};
 use crate::admission;
+use crate::admission::hook::Operation;
 use crate::convert;
 use crate::kinds::{crds, restore};
 use crate::object;
@@ -22,7 +24,12 @@ const ATTEMPTS: usize = 64;
 
 impl Write<'_> {
     /// Replaces an object by one a client sent (PUT). Returns whether it was created instead.
-    pub fn put(&self, name: &str, part: Part, object: &Value) -> Result<(Outcome, bool), Status> {
+    pub async fn put(
+        &self,
+        name: &str,
+        part: Part,
+        object: &Value,
+    ) -> Result<(Outcome, bool), Status> {
         let mut object = object.clone();
         require_name(&mut object, name)?;
         match_namespace(&mut object, self.own_namespace())?;
@@ -46,13 +53,13 @@ impl Write<'_> {
             }
             Ok(object.clone())
         });
-        match changed {
+        match changed.await {
             Err(status)
                 if status.is_not_found()
                     && part == Part::Main
                     && self.served.strategy().allows_create_on_update() =>
             {
-                Ok((self.create(&object)?, true))
+                Ok((self.create(object.clone()).await?, true))
             }
             changed => Ok((changed?, false)),
         }
@@ -98,7 +105,40 @@ impl Write<'_> {
 
     /// Changes an object by a function of its current state (in the version of the request). A result with another
     /// resourceVersion than the current one is a conflict.
-    pub fn change(
+    pub async fn change(
+        &self,
+        name: &str,
+        part: Part,
+        ownership: Ownership,
+        make: impl Fn(&Value) -> Result<Value, Status> + Send,
+    ) -> Result<Outcome, Status> {
+        for _ in 0..ATTEMPTS {
+            let entry = self.core.entry(self.served, self.namespace, name)?;
+            let current = convert::from_stored(self.served, &entry.object);
+            let new = self.proposed(&current, name, part, ownership, &make)?;
+            let seen = Seen {
+                operation: Operation::Update,
+                subresource: part.subresource(),
+                name,
+                old: &current,
+                dry_run: self.options.dry_run,
+            };
+            let renew = |mutated: &mut Value, before: &Value| {
+                keep_system_fields(mutated, before);
+                self.tidy(mutated);
+                self.finish(mutated, &current, part, Ownership::Noted)
+            };
+            let check = |object: &Value| self.check(object, &current, part);
+            let new = self.admit(seen, new, renew, check).await?;
+            if let Some(outcome) = self.settle(&entry, &current, part, new)? {
+                return Ok(outcome);
+            }
+        }
+        Err(Status::modified(self.group(), self.plural(), name))
+    }
+
+    /// Changes an object like [`Write::change`], as the server itself does: nobody is asked for admission.
+    pub fn change_unseen(
         &self,
         name: &str,
         part: Part,
@@ -108,26 +148,50 @@ impl Write<'_> {
         for _ in 0..ATTEMPTS {
             let entry = self.core.entry(self.served, self.namespace, name)?;
             let current = convert::from_stored(self.served, &entry.object);
-            let mut new = make(&current)?;
-            let version = object::resource_version(&new);
-            if !version.is_empty() && version != object::resource_version(&current) {
-                return Err(Status::modified(self.group(), self.plural(), name));
-            }
-            self.finish(&mut new, &current, part, ownership)?;
-            // The address of a service stays reserved until it is stored.
-            let _reserved = admission::service::needs_address(self.served).then(|| {
-                self.core
-                    .service_allocation
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-            });
-            admission::service::allocate(self.core, self.served, &mut new, Some(&current))?;
-            self.check(&new, &current, part)?;
-            if let Some(outcome) = self.commit(&entry, new)? {
+            let new = self.proposed(&current, name, part, ownership, &make)?;
+            if let Some(outcome) = self.settle(&entry, &current, part, new)? {
                 return Ok(outcome);
             }
         }
         Err(Status::modified(self.group(), self.plural(), name))
+    }
+
+    /// What the client makes of the current state, in the form it may be stored in.
+    fn proposed(
+        &self,
+        current: &Value,
+        name: &str,
+        part: Part,
+        ownership: Ownership,
+        make: &impl Fn(&Value) -> Result<Value, Status>,
+    ) -> Result<Value, Status> {
+        let mut new = make(current)?;
+        let version = object::resource_version(&new);
+        if !version.is_empty() && version != object::resource_version(current) {
+            return Err(Status::modified(self.group(), self.plural(), name));
+        }
+        self.finish(&mut new, current, part, ownership)?;
+        Ok(new)
+    }
+
+    /// Stores what has been admitted. None when somebody else wrote meanwhile.
+    fn settle(
+        &self,
+        entry: &Arc<Entry>,
+        current: &Value,
+        part: Part,
+        mut new: Value,
+    ) -> Result<Option<Outcome>, Status> {
+        // The address of a service stays reserved until it is stored.
+        let _reserved = admission::service::needs_address(self.served).then(|| {
+            self.core
+                .service_allocation
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        });
+        admission::service::allocate(self.core, self.served, &mut new, Some(current))?;
+        self.check(&new, current, part)?;
+        self.commit(entry, new)
     }
 
     fn check(&self, new: &Value, current: &Value, part: Part) -> Result<(), Status> {

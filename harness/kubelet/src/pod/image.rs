@@ -108,7 +108,7 @@ impl Worker {
         slot.pull_failure = None;
     }
 
-    fn refuse_image(
+    pub(super) fn refuse_image(
         &mut self,
         index: usize,
         reason: &'static str,
@@ -129,7 +129,7 @@ impl Worker {
         }
     }
 
-    fn must_not_pull(&mut self, index: usize, reference: &str) -> bool {
+    pub(super) fn must_not_pull(&mut self, index: usize, reference: &str) -> bool {
         let now = Instant::now();
         let slot = &mut self.slots[index];
         let Some((failed, text)) = slot.pull_failure.clone() else {

@@ -6,6 +6,7 @@ mod context;
 mod exit;
 mod hooks;
 mod image;
+mod image_volume;
 mod policy;
 mod prepare;
 mod qos;

@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::worker::{Connected, Interrupted, Worker};
+use crate::connector::PodNetwork;
 use crate::events::Severity;
 use crate::refs::long_name;
 use crate::sandbox::{self, PodSandbox, ResolvConf};
@@ -43,6 +44,9 @@ impl Worker {
             .await?
         {
             Ok(volumes) => {
+                shared
+                    .connector
+                    .set_volumes(&self.key(), &self.uid(), volumes.paths());
                 self.volumes = Some(volumes);
                 self.volume_failure = None;
                 Ok(true)
@@ -86,11 +90,14 @@ impl Worker {
         }
         match self.connect().await? {
             Ok(connected) => {
-                let netns = Some(connected.sandbox.netns.clone());
+                let network = PodNetwork {
+                    netns: connected.sandbox.netns.clone(),
+                    resolv_conf: connected.sandbox.resolv_conf(),
+                };
                 self.node
                     .shared
                     .connector
-                    .set_netns(&self.key(), &self.uid(), netns);
+                    .set_network(&self.key(), &self.uid(), Some(network));
                 self.connected = Some(connected);
                 self.sandbox_failure = None;
                 Ok(true)

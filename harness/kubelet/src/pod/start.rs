@@ -36,6 +36,9 @@ impl Worker {
         if self.must_wait(index) {
             return Ok(());
         }
+        if !self.image_volumes(index).await? {
+            return Ok(());
+        }
         let Some(image) = self.image(index).await? else {
             return Ok(());
         };

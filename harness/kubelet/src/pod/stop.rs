@@ -171,7 +171,7 @@ impl Worker {
         self.node
             .shared
             .connector
-            .set_netns(&self.key(), &self.uid(), None);
+            .set_network(&self.key(), &self.uid(), None);
         if self.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true) {
             return;
         }

@@ -73,6 +73,11 @@ impl PodSandbox {
         std::fs::write(&path, text).map_err(Error::file("write", &path))
     }
 
+    /// The file that containers see as `/etc/resolv.conf`.
+    pub(crate) fn resolv_conf(&self) -> PathBuf {
+        self.dir.join("resolv.conf")
+    }
+
     /// Writes the hosts file, in place: containers have it mounted.
     pub(crate) fn set_hosts(&self, text: &str) -> Result<()> {
         self.write("hosts", text)

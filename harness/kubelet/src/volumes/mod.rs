@@ -3,6 +3,7 @@
 mod atomic;
 mod claim;
 mod host_path;
+mod image;
 mod ownership;
 mod payload;
 mod sources;
@@ -140,7 +141,10 @@ impl PodVolumes {
                 mounted: memory,
             });
         }
-        self.write(origin, pod, volume, &path).await?;
+        // an image is pulled when the first container that wants it starts
+        if volume.image.is_none() {
+            self.write(origin, pod, volume, &path).await?;
+        }
         Ok(Ready {
             path,
             read_only: true,
@@ -184,6 +188,14 @@ impl PodVolumes {
             }
         }
         Ok(())
+    }
+
+    /// Where each of them lies.
+    pub(crate) fn paths(&self) -> BTreeMap<String, PathBuf> {
+        self.ready
+            .iter()
+            .map(|(name, ready)| (name.clone(), ready.path.clone()))
+            .collect()
     }
 
     /// What a container mounts.

@@ -44,6 +44,7 @@ tests![
     config::environment,
     config::missing_config_maps_are_waited_for,
     config::volumes_of_every_kind,
+    config::images_as_volumes,
     config::claims_bind_with_their_first_pod,
     config::tokens_of_accounts,
     lifecycle::init_containers_go_first,

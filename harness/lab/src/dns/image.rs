@@ -1,6 +1,9 @@
 //! The image of the DNS pod: a program that waits, from what the lab has anyway, whatever the catalogue says.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
@@ -64,5 +67,9 @@ impl<S: ImageSource> ImageSource for WithDns<S> {
             return Ok(self.dns.clone());
         }
         self.others.provide(reference).await
+    }
+
+    async fn volume(&self, reference: &str) -> Result<Vec<PathBuf>, ImageFailure> {
+        self.others.volume(reference).await
     }
 }

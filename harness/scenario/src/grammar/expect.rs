@@ -148,6 +148,17 @@ pub(crate) const TCP: Record = Record {
     ],
 };
 
+pub(crate) const UDP: Record = Record {
+    name: "expectUdp",
+    what: "the expectation of a `udp`",
+    doc: "What must come back. Silence is `blocked`.",
+    verbs: &[],
+    fields: with_ways![
+        optional("received", TEXT_SHAPE, "What the answer holds."),
+        optional("took", TOOK, "Until the answer."),
+    ],
+};
+
 pub(crate) const DNS: Record = Record {
     name: "expectDns",
     what: "the expectation of a `dns`",

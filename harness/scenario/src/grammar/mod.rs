@@ -7,10 +7,10 @@ mod probe;
 mod scenario;
 mod step;
 
-pub(crate) use expect::{DNS, EXEC, HTTP, PING, REJECTED, TCP, TEXT_MATCH, UNANSWERED};
-pub(crate) use probe::{CURL, DNS_CALL, EXEC_CALL, MEMBER, PING_CALL, TCP_CALL};
+pub(crate) use expect::{DNS, EXEC, HTTP, PING, REJECTED, TCP, TEXT_MATCH, UDP, UNANSWERED};
+pub(crate) use probe::{CURL, DNS_CALL, EXEC_CALL, MEMBER, PING_CALL, TCP_CALL, UDP_CALL};
 pub(crate) use scenario::{
-    KNOWN, METADATA, NAMESPACE, ORIGIN, REQUIRES, RETRY, SCENARIO, SPEC, timeout_record,
+    KNOWN, LOGIN, METADATA, NAMESPACE, ORIGIN, REQUIRES, RETRY, SCENARIO, SPEC, timeout_record,
 };
 pub(crate) use step::{APPLY, CAPTURE, DELETE, STATEMENT, STATEMENT_SHAPE, STEP, UNTIL};
 

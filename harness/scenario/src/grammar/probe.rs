@@ -7,7 +7,7 @@ pub(crate) const MEMBER: Record = Record {
     name: "probe",
     what: "a probe",
     doc: "One of several probes that start together.",
-    verbs: &["curl", "ping", "tcp", "dns", "exec", "psql", "udp"],
+    verbs: &["curl", "ping", "tcp", "udp", "dns", "exec", "psql"],
     fields: &[
         optional(
             "title",
@@ -21,6 +21,7 @@ pub(crate) const MEMBER: Record = Record {
                 examples: &[
                     "pod/tenantblue/podclient",
                     "pod/tenantblue/podclient container http-server",
+                    "vm/tenantblue/vm-client",
                 ],
             },
             "Where the probe starts; the step's `from` when not given.",
@@ -39,6 +40,11 @@ pub(crate) const MEMBER: Record = Record {
             "tcp",
             Shape::Either(&[Shape::Template, Shape::Record(&TCP_CALL)]),
             "A TCP connection: `host:port`, or more about it.",
+        ),
+        optional(
+            "udp",
+            Shape::Either(&[Shape::Template, Shape::Record(&UDP_CALL)]),
+            "A UDP datagram that wants an answer: `host:port`, or more about it.",
         ),
         optional(
             "dns",
@@ -75,7 +81,6 @@ pub(crate) const MEMBER: Record = Record {
             "How long each attempt may take.",
         ),
         planned("psql", "A query to a PostgreSQL server."),
-        planned("udp", "A UDP datagram and its answer."),
     ],
 };
 
@@ -170,6 +175,32 @@ pub(crate) const TCP_CALL: Record = Record {
             "The port.",
         ),
         optional("send", Shape::Template, "Text to send once connected."),
+    ],
+};
+
+pub(crate) const UDP_CALL: Record = Record {
+    name: "udp",
+    what: "a `udp`",
+    doc: "A UDP datagram that wants an answer. UDP alone knows no silence that means yes.",
+    verbs: &[],
+    fields: &[
+        required("host", Shape::Template, "The address or name to reach."),
+        required(
+            "port",
+            Shape::Either(&[
+                Shape::Integer {
+                    min: 1,
+                    max: 65_535,
+                },
+                Shape::Template,
+            ]),
+            "The port.",
+        ),
+        optional(
+            "send",
+            Shape::Template,
+            "What the datagram holds; nothing when not given.",
+        ),
     ],
 };
 

@@ -80,6 +80,11 @@ pub(crate) const SPEC: Record = Record {
             "Namespaces that are created before the first step and deleted, with everything in them, at the end.",
         ),
         optional(
+            "login",
+            Shape::OneOrMany(&Shape::Record(&LOGIN)),
+            "Who logs in to the consoles of virtual machines; `fedora` with the password `fedora` when not given.",
+        ),
+        optional(
             "parameters",
             Shape::Table {
                 keys: NAME,
@@ -132,10 +137,6 @@ pub(crate) const SPEC: Record = Record {
             "Hosts on the physical network, not in the cluster.",
         ),
         planned("personas", "Users that steps act as."),
-        planned(
-            "login",
-            "User and password for the consoles of virtual machines.",
-        ),
     ],
 };
 
@@ -199,6 +200,29 @@ pub(crate) const NAMESPACE: Record = Record {
                 value: &Shape::Text,
             },
             "Labels that it has from the beginning.",
+        ),
+    ],
+};
+
+pub(crate) const LOGIN: Record = Record {
+    name: "login",
+    what: "a login",
+    doc: "A user of guests.",
+    verbs: &[],
+    fields: &[
+        required("user", Shape::Text, "The name of the user."),
+        required(
+            "password",
+            Shape::Text,
+            "The password; empty for a user without one.",
+        ),
+        optional(
+            "vms",
+            Shape::OneOrMany(&Shape::Sentence {
+                pattern: "^vm/[^/ ]+/[^/ ]+$",
+                examples: &["vm/tenantblue/vm-client"],
+            }),
+            "The virtual machines it is for; all others when not given.",
         ),
     ],
 };

@@ -2,7 +2,13 @@
 
 use super::{
     CURL, DNS_CALL, EXEC_CALL, FILE, KNOWN, MEMBER, NAME, OBJECT, PING_CALL, RETRY, Record, Shape,
-    TCP_CALL, optional, planned, required,
+    TCP_CALL, UDP_CALL, optional, planned, required,
+};
+
+/// `vm/ns/name`.
+const MACHINE: Shape = Shape::Sentence {
+    pattern: r"^vm/[^/ ]+/[^/ ]+$",
+    examples: &["vm/tenantblue/vm-client"],
 };
 
 /// `pod/ns/name is Ready for 2s`.
@@ -11,6 +17,7 @@ const UNTIL_SENTENCE: Shape = Shape::Sentence {
     examples: &[
         "pod/tenantblue/blue-server is Ready",
         "pods in tenantblue are Ready",
+        "vm/tenantblue/vm-client is Ready",
         "pod/tenantblue/blue-server is Ready for 2s",
         "pod/tenantblue/podclient is gone",
         "net-attach-def/tenantblue/shared-net exists",
@@ -26,6 +33,7 @@ const CAPTURE_SENTENCE: Shape = Shape::Sentence {
         "pod/tenantblue/blue-server network shared-net",
         "pod/tenantblue/blue-server network shared-net ip",
         "pod/tenantblue/blue-server interface net1 mac",
+        "vmi/tenantblue/vm-client interface overlay",
         "pod/tenantblue/blue-server ip",
         "pod/tenantblue/blue-server node",
         "deployment/default/dhcp-server field status.readyReplicas",
@@ -49,10 +57,9 @@ pub(crate) const STEP: Record = Record {
     what: "a step",
     doc: "One thing that is done or tried, and what must come of it.",
     verbs: &[
-        "apply", "delete", "curl", "ping", "tcp", "dns", "exec", "together",
-        // planned
-        "patch", "label", "scale", "restart", "start", "stop", "migrate", "route", "psql", "udp",
-        "matrix", "steps",
+        "apply", "delete", "start", "stop", "restart", "curl", "ping", "tcp", "udp", "dns", "exec",
+        "together", // planned
+        "patch", "label", "scale", "migrate", "route", "psql", "matrix", "steps",
     ],
     fields: &[
         required(
@@ -84,6 +91,21 @@ pub(crate) const STEP: Record = Record {
             "Objects, or all objects of manifests, to delete. The step is over when they are gone.",
         ),
         optional(
+            "start",
+            Shape::OneOrMany(&MACHINE),
+            "Starts virtual machines.",
+        ),
+        optional(
+            "stop",
+            Shape::OneOrMany(&MACHINE),
+            "Stops virtual machines and waits until their instances are gone.",
+        ),
+        optional(
+            "restart",
+            Shape::OneOrMany(&OBJECT),
+            "Restarts virtual machines or workloads, and waits until nothing of what ran before is left.",
+        ),
+        optional(
             "curl",
             Shape::Either(&[Shape::Template, Shape::Record(&CURL)]),
             "An HTTP request: the URL, or more about it.",
@@ -97,6 +119,11 @@ pub(crate) const STEP: Record = Record {
             "tcp",
             Shape::Either(&[Shape::Template, Shape::Record(&TCP_CALL)]),
             "A TCP connection: `host:port`, or more about it.",
+        ),
+        optional(
+            "udp",
+            Shape::Either(&[Shape::Template, Shape::Record(&UDP_CALL)]),
+            "A UDP datagram that wants an answer: `host:port`, or more about it.",
         ),
         optional(
             "dns",
@@ -125,6 +152,7 @@ pub(crate) const STEP: Record = Record {
                 examples: &[
                     "pod/tenantblue/podclient",
                     "pod/tenantblue/podclient container http-server",
+                    "vm/tenantblue/vm-client",
                 ],
             },
             "Where the probe starts. Probes of `together` that say nothing start here.",
@@ -172,13 +200,9 @@ pub(crate) const STEP: Record = Record {
         planned("patch", "Changes an object."),
         planned("label", "Labels an object."),
         planned("scale", "Changes the number of replicas."),
-        planned("restart", "Restarts a workload or virtual machine."),
-        planned("start", "Starts a virtual machine."),
-        planned("stop", "Stops a virtual machine."),
         planned("migrate", "Moves a virtual machine to another node."),
         planned("route", "Adds or removes a route inside a guest."),
         planned("psql", "A query to a PostgreSQL server."),
-        planned("udp", "A UDP datagram and its answer."),
         planned("matrix", "Who reaches whom over what."),
         planned("steps", "Steps as a group."),
     ],

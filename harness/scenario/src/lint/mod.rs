@@ -1,6 +1,8 @@
 //! What a well-formed scenario can still have wrong.
 
 mod attachments;
+mod machine_fields;
+mod machines;
 mod names;
 mod networks;
 mod objects;

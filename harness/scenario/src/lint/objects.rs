@@ -1,6 +1,7 @@
 //! Objects: what steps refer to must be there at that point.
 
 use super::attachments;
+use super::machines;
 use super::world::{Key, Presence, World, is_platform};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::{
@@ -68,6 +69,13 @@ impl<'a> Checker<'a> {
         match &step.action {
             Action::Apply(apply) => self.apply(apply),
             Action::Delete(delete) => self.delete(delete),
+            Action::Run(_, targets) => {
+                for target in targets {
+                    if let Some(reference) = target.known() {
+                        self.reference(reference, target.at());
+                    }
+                }
+            }
             Action::Probe(probes) => {
                 for probe in probes {
                     if let Some(source) = probe.from.known() {
@@ -138,6 +146,8 @@ impl<'a> Checker<'a> {
             }
             self.found
                 .extend(attachments::check(&self.world, &key, object));
+            self.found
+                .extend(machines::check(&self.world, &key, object));
         }
     }
 
@@ -320,11 +330,17 @@ impl<'a> Checker<'a> {
     }
 
     fn source(&mut self, source: &Source, at: &Span) {
-        let Source::Pod {
-            namespace,
-            name,
-            container,
-        } = source;
+        let (namespace, name, container) = match source {
+            Source::Pod {
+                namespace,
+                name,
+                container,
+            } => (namespace, name, container),
+            Source::Vm { namespace, name } => {
+                self.machine(namespace, name, at);
+                return;
+            }
+        };
         let reference = ObjectRef {
             kind: "pod".to_owned(),
             namespace: Some(namespace.clone()),
@@ -352,6 +368,18 @@ impl<'a> Checker<'a> {
                 .help(format!("it has {}", suggest::listed(containers))),
             );
         }
+    }
+
+    /// A virtual machine, or an instance without one.
+    fn machine(&mut self, namespace: &str, name: &str, at: &Span) {
+        let named = |kind: &str| ObjectRef {
+            kind: kind.to_owned(),
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+        };
+        let instance = named("vmi");
+        let alone = self.world.presence(&Key::from(&instance)).is_some();
+        self.reference(&if alone { instance } else { named("vm") }, at);
     }
 
     /// A pod is asked for an attachment that its manifest does not have.

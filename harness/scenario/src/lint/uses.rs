@@ -34,6 +34,7 @@ pub(crate) fn before(step: &Step) -> Vec<Use> {
                 }
             }
         }
+        Action::Run(_, targets) => targets.iter().for_each(|target| uses.late(target)),
         Action::Probe(probes) => probes.iter().for_each(|probe| uses.probe(probe)),
         Action::Look => {}
     }
@@ -129,6 +130,11 @@ impl Uses {
                 self.template(&tcp.port);
                 tcp.send.iter().for_each(|send| self.template(send));
             }
+            Call::Udp(udp) => {
+                self.template(&udp.host);
+                self.template(&udp.port);
+                udp.send.iter().for_each(|send| self.template(send));
+            }
             Call::Dns(dns) => {
                 self.template(&dns.name);
                 dns.server.iter().for_each(|server| self.template(server));
@@ -160,7 +166,7 @@ impl Uses {
                 by.for_each(|by| self.late(by));
             }
             Outcome::Answered(Answer::Http(answer)) => self.http(answer),
-            Outcome::Answered(Answer::Tcp(answer)) => {
+            Outcome::Answered(Answer::Tcp(answer) | Answer::Udp(answer)) => {
                 answer.received.iter().for_each(|text| self.text(text));
             }
             Outcome::Answered(Answer::Dns(answer)) => {

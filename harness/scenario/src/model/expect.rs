@@ -92,6 +92,8 @@ pub enum Answer {
     Http(HttpAnswer),
     Ping(PingAnswer),
     Tcp(TcpAnswer),
+    /// `took` is until the answer.
+    Udp(TcpAnswer),
     Dns(DnsAnswer),
     Exec(ExecAnswer),
 }

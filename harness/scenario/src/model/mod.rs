@@ -24,13 +24,13 @@ pub use expect::{
     Way,
 };
 pub use matcher::{Bound, JsonSubset, Mismatch, Statement, StatusMatch, TextMatch};
-pub use probe::{Body, Call, Curl, Dns, Exec, Ping, Probe, RecordType, Tcp};
+pub use probe::{Body, Call, Curl, Dns, Exec, Ping, Probe, RecordType, Tcp, Udp};
 pub(crate) use reference::similar_kind;
 pub use reference::{NamespaceName, ObjectRef, Source, Subject, canonical_kind, is_namespaced};
 pub use scenario::{
-    CaseId, ExpectedFailure, Namespace, Requires, Retry, Scenario, Sdn, SourceNote, Spec,
+    CaseId, ExpectedFailure, Login, Namespace, Requires, Retry, Scenario, Sdn, SourceNote, Spec,
 };
-pub use step::{Action, Apply, Delete, Rejected, Step, Target};
+pub use step::{Action, Apply, Delete, Lifecycle, Rejected, Step, Target};
 pub use template::{Hole, JsonTemplate, Late, Phrase, PhraseError, Scope, Template, is_name};
 pub use timeouts::{TimeoutKind, Timeouts};
 pub use until::{Condition, Until, UntilSpec};

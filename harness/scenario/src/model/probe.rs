@@ -32,6 +32,7 @@ pub enum Call {
     Curl(Curl),
     Ping(Ping),
     Tcp(Tcp),
+    Udp(Udp),
     Dns(Dns),
     Exec(Exec),
 }
@@ -43,6 +44,7 @@ impl Call {
             Self::Curl(_) => "curl",
             Self::Ping(_) => "ping",
             Self::Tcp(_) => "tcp",
+            Self::Udp(_) => "udp",
             Self::Dns(_) => "dns",
             Self::Exec(_) => "exec",
         }
@@ -92,6 +94,16 @@ pub struct Tcp {
     /// Text, because it may come from a capture.
     pub port: Template,
     /// Sent once connected.
+    pub send: Option<Template>,
+}
+
+/// A UDP datagram, and its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Udp {
+    pub host: Template,
+    /// Text, because it may come from a capture.
+    pub port: Template,
+    /// What it holds; nothing when `None`.
     pub send: Option<Template>,
 }
 

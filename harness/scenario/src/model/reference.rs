@@ -217,22 +217,30 @@ pub enum Source {
         /// The first container when `None`.
         container: Option<String>,
     },
+    /// `vm/tenantblue/vm-client`: the guest of a virtual machine, over its serial console.
+    Vm { namespace: String, name: String },
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Pod {
-            namespace,
-            name,
-            container,
-        } = self;
-        write!(f, "pod/{namespace}/{name}")?;
-        match container {
-            Some(container) => write!(f, " container {container}"),
-            None => Ok(()),
+        match self {
+            Self::Pod {
+                namespace,
+                name,
+                container,
+            } => {
+                write!(f, "pod/{namespace}/{name}")?;
+                match container {
+                    Some(container) => write!(f, " container {container}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Vm { namespace, name } => write!(f, "vm/{namespace}/{name}"),
         }
     }
 }
+
+const SOURCE_HELP: &str = "write `from: pod/NAMESPACE/NAME` or `from: vm/NAMESPACE/NAME`";
 
 impl Phrase for Source {
     fn parse_phrase(text: &str) -> Result<Self, PhraseError> {
@@ -244,20 +252,28 @@ impl Phrase for Source {
         if let Some(what) = planned_source(kind) {
             return Err(PhraseError::new(
                 format!("probes from {what} are planned, not in this version"),
-                "probe from a pod: `from: pod/NAMESPACE/NAME`",
+                SOURCE_HELP,
             )
             .planned());
         }
         let object = ObjectRef::parse_phrase(object)?;
-        match (object.canonical_kind(), &object.namespace) {
-            ("pod", Some(namespace)) => Ok(Self::Pod {
+        match (object.canonical_kind(), &object.namespace, container) {
+            ("pod", Some(namespace), container) => Ok(Self::Pod {
                 namespace: namespace.clone(),
                 name: object.name,
                 container,
             }),
-            (kind, _) => Err(PhraseError::new(
+            ("vm" | "vmi", Some(namespace), None) => Ok(Self::Vm {
+                namespace: namespace.clone(),
+                name: object.name,
+            }),
+            ("vm" | "vmi", _, Some(_)) => Err(PhraseError::new(
+                "a virtual machine has no containers",
+                "write `from: vm/NAMESPACE/NAME`",
+            )),
+            (kind, _, _) => Err(PhraseError::new(
                 format!("a probe cannot start from a {kind}"),
-                "probe from a pod: `from: pod/NAMESPACE/NAME`",
+                SOURCE_HELP,
             )),
         }
     }
@@ -266,7 +282,6 @@ impl Phrase for Source {
 /// Sources that the language has and this version cannot start probes from.
 pub(crate) fn planned_source(kind: &str) -> Option<&'static str> {
     match canonical_kind(kind) {
-        "vm" | "vmi" => Some("a virtual machine"),
         "outside" => Some("a host outside the cluster"),
         "machine" => Some("the machine itself"),
         "deployment" | "statefulset" => Some("a workload"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::reference::NamespaceName;
+use super::reference::{NamespaceName, ObjectRef};
 use super::step::Step;
 use super::template::Scope;
 use super::timeouts::Timeouts;
@@ -59,6 +59,8 @@ pub struct Spec {
     pub requires: Requires,
     /// Created before the first step, deleted with everything in them at the end.
     pub namespaces: Vec<Namespace>,
+    /// Users of guests.
+    pub logins: Vec<Login>,
     pub timeouts: Timeouts,
     /// The scenario as a whole is expected to fail.
     pub known: Option<ExpectedFailure>,
@@ -67,6 +69,46 @@ pub struct Spec {
     pub catch: Vec<Step>,
     /// Run in any case, after `catch`.
     pub finally: Vec<Step>,
+}
+
+impl Spec {
+    /// Who logs in to the console of a virtual machine: the entry that names it, else the one for all, else the user
+    /// of KubeVirt's demos.
+    pub fn login(&self, namespace: &str, name: &str) -> Login {
+        let named = |login: &&Login| {
+            login
+                .vms
+                .iter()
+                .any(|vm| vm.namespace.as_deref() == Some(namespace) && vm.name == name)
+        };
+        let entry = self.logins.iter().find(named);
+        let entry = entry.or_else(|| self.logins.iter().find(|login| login.vms.is_empty()));
+        entry.cloned().unwrap_or_default()
+    }
+}
+
+/// A user of guests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+    /// The virtual machines it is for; all others when empty.
+    pub vms: Vec<ObjectRef>,
+}
+
+impl Login {
+    pub const DEFAULT_USER: &str = "fedora";
+    pub const DEFAULT_PASSWORD: &str = "fedora";
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self {
+            user: Self::DEFAULT_USER.to_owned(),
+            password: Self::DEFAULT_PASSWORD.to_owned(),
+            vms: Vec::new(),
+        }
+    }
 }
 
 /// The demo or post that a scenario was made from.

@@ -41,6 +41,8 @@ pub struct Step {
 pub enum Action {
     Apply(Apply),
     Delete(Delete),
+    /// `start`, `stop` or `restart` of these.
+    Run(Lifecycle, Vec<Late<ObjectRef>>),
     /// Started together; each is judged by itself. A step with one verb is a list of one.
     Probe(Vec<Probe>),
     /// Nothing is done: the step only waits (`until`), captures (`let`) or states (`expect`).
@@ -53,11 +55,42 @@ impl Action {
         match self {
             Self::Apply(_) => "apply",
             Self::Delete(_) => "delete",
+            Self::Run(what, _) => what.verb(),
             Self::Probe(probes) => match probes.as_slice() {
                 [probe] => probe.call.verb(),
                 _ => "together",
             },
             Self::Look => "look",
+        }
+    }
+}
+
+/// What happens to a virtual machine, or (only `restart`) to a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lifecycle {
+    Start,
+    /// Waits until the instance is gone.
+    Stop,
+    /// Waits until nothing of what ran before is left.
+    Restart,
+}
+
+impl Lifecycle {
+    pub const ALL: &[Lifecycle] = &[Self::Start, Self::Stop, Self::Restart];
+
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+
+    /// The kinds it can be done to.
+    pub fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Self::Start | Self::Stop => &["vm"],
+            Self::Restart => &["vm", "deployment", "statefulset", "daemonset"],
         }
     }
 }

@@ -44,6 +44,10 @@ kinds! {
     Delete = "delete", 60;
     /// an `until` to become true
     Until = "until", 120;
+    /// an `until` about virtual machines to become true, and `start`, `stop` and `restart`
+    Machine = "machine", 300;
+    /// a guest to take the user's login on its console, from the moment its machine runs
+    Login = "login", 240;
     /// a captured value to appear in its object
     Capture = "capture", 30;
     /// a program run by `exec`
@@ -54,6 +58,8 @@ kinds! {
     Ping = "ping", 5;
     /// a `tcp` connection, and the bytes expected from it
     Tcp = "tcp", 5;
+    /// the answer to a `udp` datagram
+    Udp = "udp", 5;
     /// the answer to a `dns` question
     Dns = "dns", 5;
     /// silence after which a probe that is expected to be `blocked` counts as blocked

@@ -3,7 +3,7 @@
 use super::value::one_or_many;
 use super::{Fields, Reader};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::grammar::{DNS, EXEC, HTTP, PING, Record, TCP, UNANSWERED};
+use crate::grammar::{DNS, EXEC, HTTP, PING, Record, TCP, UDP, UNANSWERED};
 use crate::model::{
     Answer, DnsAnswer, ExecAnswer, Expect, HttpAnswer, JsonSubset, Late, ObjectRef, Outcome,
     PingAnswer, StatusMatch, TcpAnswer, TextMatch, Unanswered, Way,
@@ -72,7 +72,7 @@ impl Reader<'_> {
                     ),
                 )
                 .help(format!(
-                    "{}; to try the network, use `curl`, `ping`, `tcp` or `dns`",
+                    "{}; to try the network, use `curl`, `ping`, `tcp`, `udp` or `dns`",
                     example(verb)
                 )),
             );
@@ -164,7 +164,7 @@ impl Reader<'_> {
             if record.field(key).is_some() {
                 continue;
             }
-            let owner = ["curl", "ping", "tcp", "dns", "exec"]
+            let owner = ["curl", "ping", "tcp", "udp", "dns", "exec"]
                 .into_iter()
                 .find(|other| record_of(other).is_some_and(|record| record.field(key).is_some()));
             if let Some(owner) = owner {
@@ -196,13 +196,18 @@ impl Reader<'_> {
         Some(match verb {
             "curl" => Answer::Http(self.http(fields)?),
             "ping" => Answer::Ping(self.ping_answer(fields)?),
-            "tcp" => {
+            "tcp" | "udp" => {
                 let received = given(fields.get("received"), |node| self.text_match(node));
                 let took = given(fields.get("took"), |node| self.time(node));
-                Answer::Tcp(TcpAnswer {
+                let answer = TcpAnswer {
                     received: received.ok()?,
                     took: took.ok()?,
-                })
+                };
+                if verb == "tcp" {
+                    Answer::Tcp(answer)
+                } else {
+                    Answer::Udp(answer)
+                }
             }
             "dns" => {
                 let records = given(fields.get("records"), |node| self.text_matches(node));
@@ -335,6 +340,7 @@ fn record_of(verb: &str) -> Option<&'static Record> {
         "curl" => &HTTP,
         "ping" => &PING,
         "tcp" => &TCP,
+        "udp" => &UDP,
         "dns" => &DNS,
         "exec" => &EXEC,
         _ => return None,
@@ -346,6 +352,7 @@ fn default_answer(verb: &str) -> Option<Answer> {
         "curl" => Answer::Http(HttpAnswer::default()),
         "ping" => Answer::Ping(PingAnswer::default()),
         "tcp" => Answer::Tcp(TcpAnswer::default()),
+        "udp" => Answer::Udp(TcpAnswer::default()),
         "dns" => Answer::Dns(DnsAnswer::default()),
         "exec" => Answer::Exec(ExecAnswer::default()),
         _ => return None,
@@ -357,6 +364,7 @@ fn example(verb: &str) -> &'static str {
         "curl" => "of a `curl` expect `{status: 200, body: blue-server}`",
         "ping" => "of a `ping` expect `{loss: 0%}`",
         "tcp" => "of a `tcp` expect `{received: {contains: SSH}}`",
+        "udp" => "of a `udp` expect `{received: {contains: pong}}`",
         "dns" => "of a `dns` expect `{records: 10.96.0.1}`",
         _ => "of an `exec` expect `{exit: 0, stdout: {contains: net1}}`",
     }

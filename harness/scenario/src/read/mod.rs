@@ -213,6 +213,8 @@ fn other_word(key: &str) -> Option<&'static str> {
         "http" | "get" | "fetch" | "url" => "curl",
         "nslookup" | "resolve" | "dig" => "dns",
         "nc" | "connect" => "tcp",
+        "logins" | "credentials" => "login",
+        "reboot" => "restart",
         "parallel" | "all" | "probes" => "together",
         "in" | "pod" | "source" => "from",
         "parameter" | "params" => "parameters",

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Fields, Reader};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::grammar::{CURL, DNS_CALL, EXEC_CALL, MEMBER, PING_CALL, TCP_CALL};
+use crate::grammar::{CURL, DNS_CALL, EXEC_CALL, MEMBER, PING_CALL, TCP_CALL, UDP_CALL};
 use crate::model::{
-    Body, Call, Curl, Dns, Exec, Late, Ping, Probe, RecordType, Source, Tcp, Template,
+    Body, Call, Curl, Dns, Exec, Late, Ping, Probe, RecordType, Source, Tcp, Template, Udp,
 };
 use crate::node::{Entry, Kind, Node};
 use crate::span::Located;
@@ -31,7 +31,7 @@ impl Reader<'_> {
                     &super::first_line(node),
                     "this probe has no verb",
                 )
-                .help("add `curl`, `ping`, `tcp`, `dns` or `exec`"),
+                .help("add `curl`, `ping`, `tcp`, `udp`, `dns` or `exec`"),
             );
             return None;
         };
@@ -88,7 +88,7 @@ impl Reader<'_> {
                     &verb.key.at,
                     format!("`{}` does not say where it starts", verb.key.value),
                 )
-                .help("add `from: pod/NAMESPACE/NAME` beside it"),
+                .help("add `from: pod/NAMESPACE/NAME` or `from: vm/NAMESPACE/NAME` beside it"),
             );
         }
         inherited.from.cloned()
@@ -100,6 +100,7 @@ impl Reader<'_> {
             "curl" => self.curl(node).map(Call::Curl),
             "ping" => self.ping(node).map(Call::Ping),
             "tcp" => self.tcp(node).map(Call::Tcp),
+            "udp" => self.udp(node).map(Call::Udp),
             "dns" => self.dns(node).map(Call::Dns),
             "exec" => self.exec(node).map(Call::Exec),
             _ => None,
@@ -218,6 +219,37 @@ impl Reader<'_> {
                 send,
             });
         }
+        let (host, port) = self.host_and_port(node)?;
+        Some(Tcp {
+            host,
+            port,
+            send: None,
+        })
+    }
+
+    fn udp(&mut self, node: &Node) -> Option<Udp> {
+        if matches!(node.kind, Kind::Map(_)) {
+            let fields = self.open(node, &UDP_CALL)?;
+            let send = match fields.get("send") {
+                Some(node) => Some(self.template(node)?),
+                None => None,
+            };
+            return Some(Udp {
+                host: self.template(fields.get("host")?)?,
+                port: self.port(fields.get("port")?)?,
+                send,
+            });
+        }
+        let (host, port) = self.host_and_port(node)?;
+        Some(Udp {
+            host,
+            port,
+            send: None,
+        })
+    }
+
+    /// `HOST:PORT`.
+    fn host_and_port(&mut self, node: &Node) -> Option<(Template, Template)> {
         let text = self.text(node)?;
         let Some((host, port)) = split_port(&text) else {
             self.report(
@@ -231,11 +263,10 @@ impl Reader<'_> {
             return None;
         };
         let half = |half: &str| Located::new(half.to_owned(), text.at.clone());
-        Some(Tcp {
-            host: self.accept(Template::parse(&half(host)))?,
-            port: self.accept(Template::parse(&half(port)))?,
-            send: None,
-        })
+        Some((
+            self.accept(Template::parse(&half(host)))?,
+            self.accept(Template::parse(&half(port)))?,
+        ))
     }
 
     fn port(&mut self, node: &Node) -> Option<Template> {

@@ -7,10 +7,10 @@ use indexmap::IndexMap;
 use super::value::one_or_many;
 use super::{Fields, Reader};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::grammar::{METADATA, NAMESPACE, ORIGIN, REQUIRES, SCENARIO, SPEC, timeout_record};
+use crate::grammar::{LOGIN, METADATA, NAMESPACE, ORIGIN, REQUIRES, SCENARIO, SPEC, timeout_record};
 use crate::manifest::Manifests;
 use crate::model::{
-    CaseId, Namespace, NamespaceName, Phrase, Requires, Scenario, Scope, Sdn, SourceNote, Spec,
+    CaseId, Login, Namespace, NamespaceName, ObjectRef, Phrase, Requires, Scenario, Scope, Sdn, SourceNote, Spec,
     TimeoutKind, Timeouts,
 };
 use crate::node::{Kind, Node};
@@ -98,6 +98,7 @@ impl Reader<'_> {
                 .and_then(|node| self.requires(node))
                 .unwrap_or_default(),
             namespaces: self.namespaces(&fields),
+            logins: self.logins(&fields),
             timeouts: fields
                 .get("timeouts")
                 .and_then(|node| self.timeouts(node))
@@ -220,6 +221,72 @@ impl Reader<'_> {
             namespaces.push(namespace);
         }
         namespaces
+    }
+
+    fn logins(&mut self, fields: &Fields<'_>) -> Vec<Login> {
+        let Some(node) = fields.get("login") else {
+            return Vec::new();
+        };
+        let mut logins: Vec<Login> = Vec::new();
+        for item in one_or_many(node) {
+            let Some(login) = self.login(item) else {
+                continue;
+            };
+            let twice = logins.iter().any(|other| {
+                (other.vms.is_empty() && login.vms.is_empty())
+                    || login.vms.iter().any(|vm| other.vms.contains(vm))
+            });
+            if twice {
+                self.report(
+                    Diagnostic::error(
+                        Code::Conflict,
+                        &item.at,
+                        "this login is for virtual machines that have one already",
+                    )
+                    .help("name the virtual machines of each with `vms`; one may be for all others"),
+                );
+            }
+            logins.push(login);
+        }
+        logins
+    }
+
+    fn login(&mut self, node: &Node) -> Option<Login> {
+        let fields = self.open(node, &LOGIN)?;
+        let user = self.text(fields.get("user")?)?;
+        let password = self.text(fields.get("password")?)?;
+        let control = |text: &str| text.chars().any(char::is_control);
+        if user.is_empty() || control(&user) || control(&password) {
+            let what = "a login is typed: a user that is not empty, and nothing that has no key";
+            self.report(
+                Diagnostic::error(Code::BadValue, &node.at, what)
+                    .help("write `{user: fedora, password: fedora}`"),
+            );
+            return None;
+        }
+        let mut vms = Vec::new();
+        for node in fields.get("vms").map(one_or_many).unwrap_or_default() {
+            let text = self.text(node)?;
+            match ObjectRef::parse_phrase(&text) {
+                Ok(object) if matches!(object.canonical_kind(), "vm" | "vmi") => vms.push(object),
+                _ => {
+                    self.report(
+                        Diagnostic::error(
+                            Code::BadValue,
+                            &text.at,
+                            format!("`{}` does not name a virtual machine", text.value),
+                        )
+                        .help("write `vm/NAMESPACE/NAME`"),
+                    );
+                    return None;
+                }
+            }
+        }
+        Some(Login {
+            user: user.value,
+            password: password.value,
+            vms,
+        })
     }
 
     fn namespace(&mut self, node: &Node) -> Option<Namespace> {

@@ -2,16 +2,17 @@
 
 use super::probe::Inherited;
 use super::value::{is_file, one_or_many};
-use super::{Fields, Reader, first_line};
+use super::{Fields, Reader, first_line, with_article};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::grammar::{APPLY, CAPTURE, DELETE, KNOWN, REJECTED, RETRY, STATEMENT, STEP, UNTIL};
 use crate::model::{
-    Action, Apply, CaptureSpec, Condition, Delete, ExpectedFailure, Let, Phrase, Rejected, Retry,
-    Statement, Step, Target, Until, UntilSpec, is_name,
+    Action, Apply, CaptureSpec, Condition, Delete, ExpectedFailure, Late, Let, Lifecycle, ObjectRef,
+    Phrase, Rejected, Retry, Statement, Step, Target, Until, UntilSpec, is_name,
 };
 use crate::node::{Entry, Kind, Node};
 use crate::sentence;
 use crate::span::Located;
+use crate::suggest;
 
 impl Reader<'_> {
     /// A list of steps, without those that belong to other cases.
@@ -69,8 +70,8 @@ impl Reader<'_> {
             if idle {
                 self.report(
                     Diagnostic::error(Code::MissingField, &first_line(node), "this step does nothing").help(
-                        "add a verb (`apply`, `delete`, `curl`, `ping`, `tcp`, `dns`, `exec`, `together`), \
-                         or `until`, `let`, `expect`",
+                        "add a verb (`apply`, `delete`, `restart`, `curl`, `ping`, `tcp`, `udp`, `dns`, `exec`, \
+                         `together`), or `until`, `let`, `expect`",
                     ),
                 );
                 return None;
@@ -91,6 +92,11 @@ impl Reader<'_> {
                 let statements = expect.map(|node| self.statements(node)).unwrap_or_default();
                 Some((Action::Delete(self.delete(&verb.value)?), statements))
             }
+            "start" | "stop" | "restart" => {
+                self.forbid_from(fields);
+                let statements = expect.map(|node| self.statements(node)).unwrap_or_default();
+                Some((self.lifecycle(verb)?, statements))
+            }
             "together" => {
                 let from = fields.get("from").and_then(|node| self.late(node));
                 let inherited = Inherited {
@@ -109,6 +115,43 @@ impl Reader<'_> {
                 Some((Action::Probe(vec![probe]), Vec::new()))
             }
         }
+    }
+
+    fn lifecycle(&mut self, verb: &Entry) -> Option<Action> {
+        let what = *Lifecycle::ALL
+            .iter()
+            .find(|what| what.verb() == verb.key.value)?;
+        let nodes = one_or_many(&verb.value);
+        if nodes.is_empty() {
+            self.report(
+                Diagnostic::error(
+                    Code::BadValue,
+                    &verb.value.at,
+                    format!("there is nothing to {}", what.verb()),
+                )
+                .help("write `vm/NAMESPACE/NAME`"),
+            );
+            return None;
+        }
+        let mut targets: Vec<Late<ObjectRef>> = Vec::new();
+        for node in nodes {
+            let target: Late<ObjectRef> = self.late(node)?;
+            if let Some(object) = target.known()
+                && !what.kinds().contains(&object.canonical_kind())
+            {
+                self.report(
+                    Diagnostic::error(
+                        Code::BadValue,
+                        target.at(),
+                        format!("`{}` does not go with {}", what.verb(), with_article(&object.kind)),
+                    )
+                    .help(format!("it goes with {}", suggest::listed(what.kinds().iter().copied()))),
+                );
+                return None;
+            }
+            targets.push(target);
+        }
+        Some(Action::Run(what, targets))
     }
 
     fn together(
@@ -145,7 +188,7 @@ impl Reader<'_> {
         if let Some(from) = fields.entry("from") {
             self.report(
                 Diagnostic::error(Code::Conflict, &from.key.at, "`from` belongs to a probe")
-                    .help("add `curl`, `ping`, `tcp`, `dns` or `exec`, or leave `from` out"),
+                    .help("add `curl`, `ping`, `tcp`, `udp`, `dns` or `exec`, or leave `from` out"),
             );
         }
     }

@@ -7,7 +7,7 @@ mod tests;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use trunkline_userland::ImageSource;
+use trunkline_userland::{ImageSource, RootKind};
 
 pub use scenarios::{Lint, List, Matrix, Parity, Run, Selection};
 pub use sites::{
@@ -110,9 +110,19 @@ pub struct Supervise {
 #[derive(Debug, Subcommand)]
 pub enum Rootfs {
     /// Build what is missing (minutes the first time, nothing afterwards)
-    Build,
+    Build {
+        /// Which of them [default: those that every lab needs, lab and workload]
+        #[arg(value_name = "NAME", value_parser = root_kind)]
+        kinds: Vec<RootKind>,
+    },
     /// Say what is there, and check it
     Status,
+}
+
+fn root_kind(name: &str) -> Result<RootKind, String> {
+    let named = RootKind::ALL.into_iter().find(|kind| kind.name() == name);
+    let names = RootKind::ALL.map(RootKind::name).join(", ");
+    named.ok_or_else(|| format!("there is no such root file system; there are {names}"))
 }
 
 #[derive(Debug, Subcommand)]

@@ -93,7 +93,7 @@ fn wanted(args: &ImagesBuild, images: &Images) -> Result<Vec<String>, Failure> {
         ImageSource::Build => Ok(images
             .list()
             .into_iter()
-            .filter(|image| image.built_from.is_some())
+            .filter(|image| image.built_from.is_some() && !image.machine)
             .map(|image| image.reference)
             .collect()),
         ImageSource::Pull => Ok(images

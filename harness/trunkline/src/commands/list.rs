@@ -67,6 +67,10 @@ pub fn labs(as_json: bool) -> Result<Exit, Failure> {
         out::line(serde_json::to_string_pretty(&alive).or_exit(Exit::Broken)?)?;
         return Ok(Exit::Ok);
     }
+    if alive.is_empty() {
+        eprintln!("no lab is up; `trunkline up` starts one");
+        return Ok(Exit::Ok);
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header([
         "NAME",

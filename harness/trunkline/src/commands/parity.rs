@@ -103,7 +103,8 @@ async fn observe(
         observed
     });
     let pace = Pace {
-        jobs: 1,
+        // A case on a cluster mostly waits, for pods and for namespaces to go.
+        jobs: 4,
         fail_fast: false,
         stop: stop.clone(),
     };

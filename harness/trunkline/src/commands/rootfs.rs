@@ -14,8 +14,18 @@ use crate::{
 pub async fn rootfs(command: &Rootfs, global: &Global) -> Result<Exit, Failure> {
     let cache = host::cache(global)?;
     match command {
-        Rootfs::Build => {
+        Rootfs::Build { kinds } if kinds.is_empty() => {
             host::prepare(&cache, &trunkline_lab::LabSpec::default()).await?;
+            status(&cache)
+        }
+        Rootfs::Build { kinds } => {
+            let bar = host::Bar::default();
+            for kind in kinds {
+                roots::ensure(&cache, *kind, &|progress| bar.show(&progress))
+                    .await
+                    .or_exit(Exit::Userland)?;
+            }
+            bar.finish();
             status(&cache)
         }
         Rootfs::Status => status(&cache),
@@ -24,16 +34,22 @@ pub async fn rootfs(command: &Rootfs, global: &Global) -> Result<Exit, Failure> 
 
 fn status(cache: &trunkline_userland::Cache) -> Result<Exit, Failure> {
     let mut complete = true;
-    for (name, kind) in [("lab", RootKind::Lab), ("workload", RootKind::Workload)] {
+    for kind in RootKind::ALL {
+        let name = kind.name();
         let found = roots::inspect(cache, kind).or_exit(Exit::Userland)?;
-        complete &= matches!(found, Look::Found(_));
+        // The others are built when the first virtual machine needs them.
+        let needed = matches!(kind, RootKind::Lab | RootKind::Workload);
+        complete &= matches!(found, Look::Found(_)) || !needed;
         match found {
             Look::Found(root) => out::line(format_args!("{name:9} {}", root.path.display()))?,
             Look::Damaged(damage) => out::line(format_args!(
-                "{name:9} damaged ({damage}); run: trunkline rootfs build"
+                "{name:9} damaged ({damage}); run: trunkline rootfs build {name}"
+            ))?,
+            Look::Absent if needed => out::line(format_args!(
+                "{name:9} not built; run: trunkline rootfs build {name}"
             ))?,
             Look::Absent => out::line(format_args!(
-                "{name:9} not built; run: trunkline rootfs build"
+                "{name:9} not built; the first virtual machine builds it, or: trunkline rootfs build {name}"
             ))?,
         }
     }

@@ -131,6 +131,7 @@ fn fill(cache: &Cache, recipe: &Recipe, layer: &Path) -> Result<(), ImageError> 
         let path = place(path)?;
         let source = match program {
             Program::HttpServer => &programs.http_server,
+            Program::VirtLauncher => &programs.launcher,
         };
         // The cache is one file system, and nothing in it is ever written to.
         fs::hard_link(source, &path)
@@ -158,9 +159,7 @@ fn key(recipe: &Recipe, root: Option<&RootFs>) -> Result<String, ImageError> {
     hash.update(text);
     hash.update(root.map_or("", |root| root.key.as_str()));
     for program in recipe.programs.values() {
-        hash.update(match program {
-            Program::HttpServer => programs::http_server_sha256(),
-        });
+        hash.update(programs::sha256(*program));
     }
     Ok(hex::encode(hash.finalize()))
 }

@@ -19,6 +19,10 @@ pub enum ImageError {
     )]
     Unknown { reference: String },
     #[error(
+        "image {reference} is the disk of a virtual machine; what is built in its place is no image, so it can only be pulled"
+    )]
+    Machine { reference: String },
+    #[error(
         "image {name} was not prepared in {}, which cannot be written to", .path.display()
     )]
     NotPrepared { name: String, path: PathBuf },

@@ -10,7 +10,8 @@ use super::bundle::Bundle;
 use super::{Image, ImageError, ImageSource, archived, built, pack, pull};
 use crate::archive::{self, ArchiveError, ArchivedImage, Archives};
 use crate::cache::Cache;
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Guest};
+use crate::machine;
 use crate::progress::Observer;
 use crate::rootfs::RootKind;
 
@@ -36,6 +37,8 @@ pub struct Listed {
     pub built_from: Option<String>,
     /// The repository that it is pulled from.
     pub pulled_from: String,
+    /// Whether it is the disk of a virtual machine. What is built in its place is no image and stays in the lab.
+    pub machine: bool,
     pub state: State,
 }
 
@@ -65,8 +68,8 @@ impl Images {
         &self.source
     }
 
-    /// Makes every image that the catalogue can build, so that [`Images::resolve`] from
-    /// [`ImageSource::Build`] only reads. The workload root file system must be there.
+    /// Makes every image that the catalogue can build and whose root file system is there, so that
+    /// [`Images::resolve`] from [`ImageSource::Build`] only reads.
     /// Call it on the host, before the cache is mounted read-only. From other sources images come
     /// when they are asked for; a directory of archives is looked at, so that a broken one is told
     /// before anything is started.
@@ -74,8 +77,13 @@ impl Images {
         match &self.source {
             ImageSource::Build => {
                 for entry in self.catalogue.entries() {
-                    if let Some(recipe) = entry.recipe() {
-                        built::ensure(&self.cache, entry.name(), recipe)?;
+                    let Some(recipe) = entry.recipe() else {
+                        continue;
+                    };
+                    match built::ensure(&self.cache, entry.name(), recipe) {
+                        // Made when somebody asks for it.
+                        Ok(_) | Err(ImageError::NoRoot { .. }) => {}
+                        Err(error) => return Err(error),
                     }
                 }
             }
@@ -93,7 +101,7 @@ impl Images {
     ) -> Result<Image, ImageError> {
         let asked = parse(reference)?;
         let entry = self.catalogue.find(&asked);
-        match &self.source {
+        match self.source_of(entry) {
             ImageSource::Build => {
                 let (name, recipe) = buildable(reference, entry)?;
                 built::image(&self.cache, reference, name, recipe)
@@ -125,8 +133,13 @@ impl Images {
         let asked = parse(reference)?;
         let name = asked.whole();
         let entry = self.catalogue.find(&asked);
-        let mut bundle = match &self.source {
+        let mut bundle = match self.source_of(entry) {
             ImageSource::Build => {
+                if entry.is_some_and(|entry| entry.guest().is_some()) {
+                    return Err(ImageError::Machine {
+                        reference: reference.to_owned(),
+                    });
+                }
                 let (name, recipe) = buildable(reference, entry)?;
                 let built = built::ensure(&self.cache, name, recipe)?;
                 pack::bundle(&self.cache, reference, &built, &recipe.config).await?
@@ -150,11 +163,34 @@ impl Images {
 
     /// The root file system that must be there before this image can be built.
     pub fn root_of(&self, reference: &str) -> Option<RootKind> {
-        if self.source != ImageSource::Build {
+        let asked = parse(reference).ok()?;
+        let entry = self.catalogue.find(&asked)?;
+        if self.source_of(Some(entry)) != &ImageSource::Build {
             return None;
         }
-        let asked = parse(reference).ok()?;
-        self.catalogue.find(&asked)?.recipe()?.root
+        entry.recipe()?.root
+    }
+
+    /// The guest of ours that stands in for the disk of a virtual machine, where nothing is pulled.
+    pub fn guest_of(&self, reference: &str) -> Result<Option<Guest>, ImageError> {
+        let asked = parse(reference)?;
+        let entry = self.catalogue.find(&asked);
+        Ok(entry
+            .filter(|_| self.is_offline())
+            .and_then(Entry::guest))
+    }
+
+    /// Whether nothing is had but what is built here.
+    pub fn is_offline(&self) -> bool {
+        self.source == ImageSource::Build
+    }
+
+    /// Where an image comes from: some are ours wherever all others come from.
+    fn source_of(&self, entry: Option<&Entry>) -> &ImageSource {
+        match entry {
+            Some(entry) if entry.is_always_built() => &ImageSource::Build,
+            _ => &self.source,
+        }
     }
 
     /// Everything the catalogue knows.
@@ -165,14 +201,24 @@ impl Images {
 
     fn listed(&self, entry: &Entry) -> Listed {
         let reference = entry.default_reference();
-        let built = entry
-            .recipe()
-            .is_some_and(|recipe| built::is_there(&self.cache, entry.name(), recipe));
+        let built = match (entry.recipe(), entry.guest()) {
+            (Some(recipe), _) => built::is_there(&self.cache, entry.name(), recipe),
+            (None, Some(Guest::Debian)) => machine::is_there(&self.cache),
+            (None, None) => false,
+        };
         let pulled = self.pulled(&reference).is_some();
         Listed {
             name: entry.name().to_owned(),
             references: entry.references().map(str::to_owned).collect(),
-            built_from: entry.recipe().map(ToString::to_string),
+            built_from: match (entry.recipe(), entry.guest()) {
+                (Some(recipe), _) => Some(recipe.to_string()),
+                (None, Some(Guest::Debian)) => Some(format!(
+                    "a virtual machine on the root file system {}",
+                    RootKind::Guest.name()
+                )),
+                (None, None) => None,
+            },
+            machine: entry.guest().is_some(),
             pulled_from: parse(&reference)
                 .map(|asked| origin(Some(entry), asked))
                 .map(|source| format!("{}/{}", source.registry(), source.repository()))

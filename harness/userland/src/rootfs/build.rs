@@ -77,6 +77,7 @@ impl Build<'_> {
         let packages = packages(&list)?;
         self.trim(identity, &root)?;
         self.complete(&root)?;
+        self.list_packages(&root, &packages)?;
         for line in &self.recipe.run {
             self.in_root(identity, &root, line)?;
         }
@@ -189,6 +190,30 @@ impl Build<'_> {
             fs::write(&path, text).map_err(RootFsError::io("write", path))?;
         }
         Ok(())
+    }
+
+    /// What programs in the root read to know what is installed.
+    fn list_packages(
+        &self,
+        root: &Path,
+        packages: &BTreeMap<String, String>,
+    ) -> Result<(), RootFsError> {
+        let also = &self.recipe.provides;
+        if also.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for (name, version) in packages {
+            text.push_str(&format!(
+                "Package: {name}\nStatus: install ok installed\nVersion: {version}\n"
+            ));
+            if let Some(also) = also.get(name) {
+                text.push_str(&format!("Provides: {}\n", also.join(", ")));
+            }
+            text.push('\n');
+        }
+        let path = root.join("var/lib/dpkg/status");
+        fs::write(&path, text).map_err(RootFsError::io("write", path))
     }
 
     /// Runs a shell line in the new root, with the host's devices.

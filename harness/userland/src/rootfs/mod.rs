@@ -28,7 +28,7 @@ use crate::cache::Cache;
 use crate::contain::Stop;
 use crate::progress::{Observer, Progress};
 
-/// Which of the two.
+/// Which of them.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -38,6 +38,14 @@ pub enum RootKind {
     Lab,
     /// What workloads need: a shell and network tools.
     Workload,
+    /// What runs virtual machines: QEMU.
+    Launcher,
+    /// What virtual machines are: a kernel, a shell, tools and services.
+    Guest,
+}
+
+impl RootKind {
+    pub const ALL: [Self; 4] = [Self::Lab, Self::Workload, Self::Launcher, Self::Guest];
 }
 
 /// A complete root file system in the cache; never written to.

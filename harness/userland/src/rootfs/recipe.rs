@@ -31,6 +31,10 @@ pub struct Recipe {
     /// Path below the root to its text.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
+    /// A package to what else it counts as. When given, the list of what is installed is written
+    /// as dpkg has it: unpacking leaves none.
+    #[serde(default)]
+    pub provides: BTreeMap<String, Vec<String>>,
     /// Shell lines run in the new root.
     #[serde(default)]
     pub run: Vec<String>,
@@ -44,6 +48,8 @@ impl RootKind {
         match self {
             Self::Lab => "lab",
             Self::Workload => "workload",
+            Self::Launcher => "launcher",
+            Self::Guest => "guest",
         }
     }
 
@@ -51,6 +57,8 @@ impl RootKind {
         match self {
             Self::Lab => include_str!("../../../../fixtures/rootfs/lab.yaml"),
             Self::Workload => include_str!("../../../../fixtures/rootfs/workload.yaml"),
+            Self::Launcher => include_str!("../../../../fixtures/rootfs/launcher.yaml"),
+            Self::Guest => include_str!("../../../../fixtures/rootfs/guest.yaml"),
         }
     }
 
@@ -81,7 +89,7 @@ mod tests {
     use super::*;
 
     #[rstest]
-    fn recipes_are_in_order(#[values(RootKind::Lab, RootKind::Workload)] kind: RootKind) {
+    fn recipes_are_in_order(#[values(RootKind::Lab, RootKind::Workload, RootKind::Launcher, RootKind::Guest)] kind: RootKind) {
         let (recipe, key) = kind.recipe().unwrap();
         assert!(recipe.packages.is_sorted(), "{:?}", recipe.packages);
         assert!(!recipe.check.is_empty());

@@ -7,6 +7,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::context::{container, equal, fail};
+use crate::cluster::IMAGE2;
 use super::{Context, Outcome};
 
 pub async fn config_maps_change(c: Context) -> Outcome {
@@ -141,6 +142,31 @@ pub async fn volumes_of_every_kind(c: Context) -> Outcome {
         c.logs("p").await?.as_str(),
         "0 2000\ncheeseapp=\"blue\"\n2777 2000\n2000\ntmpfs\nfrom-host\nread-only\n",
     )
+}
+
+pub async fn images_as_volumes(c: Context) -> Outcome {
+    let mounts = json!([{"name": "disk", "mountPath": "/disk"}]);
+    let script = "test -x /disk/bin/sh && echo files; (touch /disk/new) 2>/dev/null || echo read-only";
+    c.pod(
+        "p",
+        json!({"command": ["sh", "-c", script], "volumeMounts": mounts}),
+        json!({"volumes": [{"name": "disk", "image": {"reference": IMAGE2}}]}),
+    )
+    .await?;
+    c.phase("p", "Succeeded").await?;
+    equal(c.logs("p").await?, "files\nread-only\n".to_owned())?;
+    let unknown = "registry.example/no-disk:1";
+    c.pod(
+        "unknown",
+        json!({"volumeMounts": mounts}),
+        json!({"volumes": [{"name": "disk", "image": {"reference": unknown}}]}),
+    )
+    .await?;
+    equal(
+        c.waiting("unknown", "ImagePullBackOff").await?.as_str(),
+        "Back-off pulling image \"registry.example/no-disk:1\": ErrImagePull: registry.example/no-disk:1 is not in the test's catalogue",
+    )?;
+    c.event("Warning unknown Failed: Error: ErrImagePull").await
 }
 
 pub async fn claims_bind_with_their_first_pod(c: Context) -> Outcome {
