@@ -45,10 +45,11 @@ async fn read(
     let resource = kind_of(at, &reference.kind).await?;
     let api = resource.objects(&at.case.client, reference.namespace.as_deref());
     let scope = at.case.scope();
+    let used = at.case.scenario.fields_used(&spec.name.value);
     let extract = |found: &kube::api::DynamicObject| {
         let value =
             serde_json::to_value(found).map_err(|error| NotYet::Never(error.to_string()))?;
-        capture.extract(&value, &scope)
+        capture.extract_with(&value, &scope, &used)
     };
     let failed = |kind: FailureKind, summary: String, got: String| {
         let manifest = at.case.ledger(|ledger| ledger.manifest(&object));

@@ -73,7 +73,10 @@ pub(crate) async fn gather(
 /// The pod in which a guest runs.
 async fn launcher(at: At<'_, '_>, guest: &Guest) -> Result<Option<String>, Error> {
     let pods: Api<Pod> = Api::namespaced(at.case.client.clone(), &guest.namespace);
-    let labels = format!("kubevirt.io=virt-launcher,vm.kubevirt.io/name={}", guest.name);
+    let labels = format!(
+        "kubevirt.io=virt-launcher,vm.kubevirt.io/name={}",
+        guest.name
+    );
     let found = pods
         .list(&ListParams::default().labels(&labels))
         .await

@@ -119,10 +119,7 @@ pub(crate) fn machine_timeout(timeouts: &Timeouts) -> Duration {
     let own = [TimeoutKind::Machine, TimeoutKind::Until]
         .into_iter()
         .find_map(|kind| timeouts.own(kind));
-    own.map_or_else(
-        || TimeoutKind::Machine.default_duration(),
-        |own| own.value,
-    )
+    own.map_or_else(|| TimeoutKind::Machine.default_duration(), |own| own.value)
 }
 
 impl PlannedObject<'_> {

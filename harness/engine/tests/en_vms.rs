@@ -38,26 +38,36 @@ fn kind(kind: &str) -> ApiResource {
 }
 
 /// Plays KubeVirt for `blue/vm`: once the machine is there, an instance runs (or ends) with this status.
-fn kubevirt(world: &World, machine: Value, instance: Value) -> tokio_util::task::AbortOnDropHandle<()> {
+fn kubevirt(
+    world: &World,
+    machine: Value,
+    instance: Value,
+) -> tokio_util::task::AbortOnDropHandle<()> {
     let client = world.client.clone();
     tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
         let machines: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), "blue", &kind("VirtualMachine"));
         let instances: Api<DynamicObject> =
             Api::namespaced_with(client, "blue", &kind("VirtualMachineInstance"));
-        let there = kube::runtime::wait::await_condition(machines.clone(), "vm", |found: Option<&DynamicObject>| {
-            found.is_some()
-        });
+        let there = kube::runtime::wait::await_condition(
+            machines.clone(),
+            "vm",
+            |found: Option<&DynamicObject>| found.is_some(),
+        );
         there.await.unwrap();
         let object = json!({
             "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
             "metadata": {"name": "vm", "namespace": "blue"}, "spec": {}, "status": instance,
         });
         instances
-            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(object).unwrap(),
+            )
             .await
             .unwrap();
-        let status = json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "status": machine});
+        let status =
+            json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "status": machine});
         machines
             .patch_status("vm", &PatchParams::default(), &Patch::Merge(&status))
             .await
@@ -103,7 +113,9 @@ impl Lab {
     }
 
     async fn run(&self, steps: &str) -> Ran {
-        let body = format!("{HEAD}  steps:\n  - {{title: Apply, apply: vm.yaml, until: vm/blue/vm is Ready}}\n{steps}");
+        let body = format!(
+            "{HEAD}  steps:\n  - {{title: Apply, apply: vm.yaml, until: vm/blue/vm is Ready}}\n{steps}"
+        );
         self.world.run_with(&body, World::leave()).await
     }
 }
@@ -135,7 +147,12 @@ async fn en_probes_start_in_a_guest() {
         .await;
     ran.passed();
     // All of them over one connection.
-    assert_eq!(lab.machine.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(
+        lab.machine
+            .connections
+            .load(std::sync::atomic::Ordering::SeqCst),
+        1
+    );
     let froms = ran.of(|event| match event {
         EventKind::ProbeSent { from, .. } => Some(from.clone()),
         _ => None,
@@ -155,7 +172,10 @@ async fn en_a_failure_says_where_it_came_from_and_what_to_look_at() {
     let mut failure = lab_with_wrong_password().await;
     // What exactly is on a screen depends on who was faster.
     let shown = failure.why.pop().unwrap();
-    assert!(shown.starts_with("the console showed last:\n") && shown.contains("Login incorrect"), "{shown}");
+    assert!(
+        shown.starts_with("the console showed last:\n") && shown.contains("Login incorrect"),
+        "{shown}"
+    );
     insta::assert_snapshot!(words(&failure));
 }
 
@@ -166,7 +186,13 @@ async fn lab_with_wrong_password() -> trunkline_engine::events::Failure {
     );
     let ran = lab.world.run_with(&body, World::leave()).await;
     // A password of the scenario is in no output.
-    let told = serde_json::to_string(&ran.events.iter().map(|event| &event.kind).collect::<Vec<_>>()).unwrap();
+    let told = serde_json::to_string(
+        &ran.events
+            .iter()
+            .map(|event| &event.kind)
+            .collect::<Vec<_>>(),
+    )
+    .unwrap();
     assert!(!told.contains("not-this-one"));
     ran.failure()
 }
@@ -205,15 +231,26 @@ async fn en_a_guest_that_panics_has_its_last_lines_in_the_failure() {
 #[case::claim("ErrorPvcNotFound", json!({"type": "Synchronized", "status": "False", "reason": "FailedPvcNotFound", "message": "PVC blue/disk does not exist, waiting for it to appear"}))]
 #[case::crashes("CrashLoopBackOff", json!({"type": "Ready", "status": "False", "reason": "VMINotExists", "message": "VMI does not exist"}))]
 #[tokio::test(flavor = "multi_thread")]
-async fn en_a_machine_that_cannot_get_there_is_given_up_at_once(#[case] word: &str, #[case] condition: Value) {
+async fn en_a_machine_that_cannot_get_there_is_given_up_at_once(
+    #[case] word: &str,
+    #[case] condition: Value,
+) {
     let status = json!({"printableStatus": word, "conditions": [condition]});
     let lab = Lab::whose_status(&Like::default(), status, json!({"phase": "Pending"})).await;
     let started = std::time::Instant::now();
     let failure = lab.run("").await.failure();
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
     assert_eq!(failure.kind, FailureKind::Hopeless);
     let message = condition["message"].as_str().unwrap();
-    assert!(failure.got.contains(word) && failure.got.contains(message), "{}", failure.got);
+    assert!(
+        failure.got.contains(word) && failure.got.contains(message),
+        "{}",
+        failure.got
+    );
     assert_eq!(failure.next, ["kubectl -n blue describe vm vm"]);
 }
 
@@ -222,16 +259,26 @@ async fn en_an_instance_that_failed_does_not_keep_a_probe_waiting() {
     let instance = json!({"phase": "Failed", "conditions": [
         {"type": "Ready", "status": "False", "reason": "PodTerminating", "message": "virt-launcher pod is terminating"}]});
     let lab = Lab::whose_status(&Like::default(), ready(), instance).await;
-    let failure = lab.run("  - {title: Ask, from: vm/blue/vm, exec: 'true'}\n").await.failure();
+    let failure = lab
+        .run("  - {title: Ask, from: vm/blue/vm, exec: 'true'}\n")
+        .await
+        .failure();
     assert_eq!(failure.kind, FailureKind::Hopeless);
-    assert!(failure.got.contains("has failed: PodTerminating"), "{}", failure.got);
+    assert!(
+        failure.got.contains("has failed: PodTerminating"),
+        "{}",
+        failure.got
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn en_machines_are_stopped_and_restarted() {
     let lab = Lab::new(&Like::default()).await;
-    let instances: Api<DynamicObject> =
-        Api::namespaced_with(lab.world.client.clone(), "blue", &kind("VirtualMachineInstance"));
+    let instances: Api<DynamicObject> = Api::namespaced_with(
+        lab.world.client.clone(),
+        "blue",
+        &kind("VirtualMachineInstance"),
+    );
     // What KubeVirt does when it is asked: the instance goes.
     let machines = lab.machines.clone();
     let goes = tokio::spawn(async move {
@@ -239,7 +286,10 @@ async fn en_machines_are_stopped_and_restarted() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
-        instances.delete("vm", &kube::api::DeleteParams::default()).await.unwrap();
+        instances
+            .delete("vm", &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
     });
     let ran = lab
         .run("  - {title: Stop, stop: vm/blue/vm}\n  - {title: It is gone, until: vmi/blue/vm is gone, timeout: 100ms}\n")
@@ -255,5 +305,9 @@ async fn en_a_site_without_machines_is_no_place_for_them() {
     let ran = world
         .run("  requires: {vms: true}\n  steps:\n  - {title: Wait, until: namespace/default exists}\n")
         .await;
-    assert!(matches!(&ran.outcome, CaseOutcome::Skipped { reason } if reason.contains("virtual machines")), "{:?}", ran.outcome);
+    assert!(
+        matches!(&ran.outcome, CaseOutcome::Skipped { reason } if reason.contains("virtual machines")),
+        "{:?}",
+        ran.outcome
+    );
 }

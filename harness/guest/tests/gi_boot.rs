@@ -184,7 +184,7 @@ fn gi_a_guest_from_boot_to_power_off() {
         "{status}"
     );
     guest.send("poweroff\n");
-    assert!(guest.is_off());
+    assert!(guest.goes_off());
 }
 
 #[test]

@@ -112,12 +112,7 @@ impl Connector {
         self.with(|pods| entry(pods, key, uid).network = network);
     }
 
-    pub(crate) fn set_volumes(
-        &self,
-        key: &PodKey,
-        uid: &str,
-        volumes: BTreeMap<String, PathBuf>,
-    ) {
+    pub(crate) fn set_volumes(&self, key: &PodKey, uid: &str, volumes: BTreeMap<String, PathBuf>) {
         self.with(|pods| entry(pods, key, uid).volumes = volumes);
     }
 

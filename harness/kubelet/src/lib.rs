@@ -30,7 +30,7 @@ mod volumes;
 pub use cni::{Cni, CniError, CniOutcome, Sandbox};
 pub use config::{ClusterDns, Config, NodeConfig, Paths, Role};
 pub use connector::{Connector, PodNetwork};
-pub use events::{Recorder, Reporter, Severity};
 pub use error::{Error, Result};
+pub use events::{Recorder, Reporter, Severity};
 pub use images::{ImageFailure, ImageSource};
 pub use manager::Kubelet;

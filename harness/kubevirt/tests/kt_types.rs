@@ -1,7 +1,9 @@
 //! Everything that a real KubeVirt wrote can be read into the types and written again without a loss, and the
 //! CustomResourceDefinitions describe all of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use kubeapi::schema::{self, Schema};
 use serde_json::{Value, json};
@@ -56,13 +58,23 @@ fn kt_recorded_objects_survive_reading_and_writing() {
 }
 
 /// The schema of the stored version of the definition that has this kind.
-fn schema_of(kind: &str) -> Schema {
-    let definition = trunkline_kubevirt::crds()
-        .into_iter()
-        .find(|definition| definition["spec"]["names"]["kind"] == kind)
-        .unwrap_or_else(|| panic!("no definition of {kind}"));
-    schema::from_crd(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
-        .unwrap_or_else(|errors| panic!("{kind}: {errors:#?}"))
+fn schema_of(kind: &str) -> &'static Schema {
+    static SCHEMAS: LazyLock<BTreeMap<String, Schema>> = LazyLock::new(|| {
+        let definitions = trunkline_kubevirt::crds();
+        let schemas = definitions.iter().map(|definition| {
+            let kind = definition["spec"]["names"]["kind"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let version = &definition["spec"]["versions"][0];
+            let schema = schema::from_crd(&version["schema"]["openAPIV3Schema"]);
+            (kind, schema.unwrap_or_else(|errors| panic!("{errors:#?}")))
+        });
+        schemas.collect()
+    });
+    SCHEMAS
+        .get(kind)
+        .unwrap_or_else(|| panic!("no definition of {kind}"))
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! What the host side and the server tell each other.
 
 use serde::{Deserialize, Serialize};
+use trunkline_qemu::Accelerator;
 use trunkline_userland::{
     Cache, Image,
     machine::{MachineImage, Shape, Template},
 };
-use trunkline_qemu::Accelerator;
 
 /// From the server to the host side.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,7 +25,10 @@ pub enum Want {
     /// What the image of a container disk holds.
     Machine(String),
     /// A guest that has booted.
-    Template { image: MachineImage, shape: Shape },
+    Template {
+        image: MachineImage,
+        shape: Shape,
+    },
     /// What machines can be run with.
     Accelerator,
 }

@@ -220,7 +220,7 @@ impl GuestAgent {
         let mut wire = self.0.lock().await;
         wire.get_in_step().await?;
         wire.in_step = false;
-        wire.send(&question("guest-shutdown", json!({"mode": mode})), false)
+        wire.send(&question("guest-shutdown", &json!({"mode": mode})), false)
             .await
     }
 
@@ -230,7 +230,7 @@ impl GuestAgent {
         wire.get_in_step().await?;
         // Unless the answer is read to its end, the next question must look for its own.
         wire.in_step = false;
-        wire.send(&question(command, arguments), false).await?;
+        wire.send(&question(command, &arguments), false).await?;
         let line = within(wire.line()).await?;
         wire.in_step = true;
         let unexpected = |source| AgentError::Answer {
@@ -255,13 +255,11 @@ impl GuestAgent {
     }
 }
 
-fn question(command: &str, arguments: Value) -> Value {
+fn question(command: &str, arguments: &Value) -> Value {
     json!({"execute": command, "arguments": arguments})
 }
 
-async fn within<T>(
-    answer: impl Future<Output = Result<T, AgentError>>,
-) -> Result<T, AgentError> {
+async fn within<T>(answer: impl Future<Output = Result<T, AgentError>>) -> Result<T, AgentError> {
     timeout(PATIENCE, answer)
         .await
         .unwrap_or(Err(AgentError::Silent))
@@ -275,7 +273,7 @@ impl Wire {
         }
         self.next = self.next.wrapping_add(1);
         let id = self.next;
-        let question = question("guest-sync-delimited", json!({"id": id}));
+        let question = question("guest-sync-delimited", &json!({"id": id}));
         self.send(&question, true).await?;
         within(async {
             loop {

@@ -11,8 +11,7 @@ pub const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
 
 /// What every guest that is booted without firmware gets to know: where its console is, that it need not defend itself
 /// against its host, that clock and timers of such a machine need no check, and that its ports are the firmware's.
-const KERNEL_ARGUMENTS: &str =
-    "console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off init_on_alloc=0 pcie_ports=compat";
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off init_on_alloc=0 pcie_ports=compat";
 
 const BRIDGE: &str = "slots";
 
@@ -56,10 +55,15 @@ impl Arguments {
 fn frame(machine: &Machine, to: &mut Arguments) {
     to.add("-name", format!("guest={},debug-threads=on", machine.name));
     to.flag("-S");
+    // A machine without graphics has its firmware speak on the serial console.
+    let firmware = match machine.boot {
+        Boot::Firmware => ",graphics=off",
+        Boot::Kernel { .. } => "",
+    };
     to.add(
         "-machine",
         format!(
-            "{MACHINE_TYPE},usb=off,vmport=off,dump-guest-core=off,memory-backend=pc.ram,acpi=on"
+            "{MACHINE_TYPE},usb=off,vmport=off,dump-guest-core=off,memory-backend=pc.ram,acpi=on{firmware}"
         ),
     );
     match (machine.accelerator, &machine.kvm_device) {
@@ -68,7 +72,10 @@ fn frame(machine: &Machine, to: &mut Arguments) {
             to.add("-accel", format!("kvm,device={}", device.display()));
         }
         (Accelerator::Tcg, _) => {
-            to.add("-accel", format!("tcg,thread=multi,tb-size={TRANSLATIONS_MB}"));
+            to.add(
+                "-accel",
+                format!("tcg,thread=multi,tb-size={TRANSLATIONS_MB}"),
+            );
         }
     }
     to.add(
@@ -160,7 +167,10 @@ fn boot(machine: &Machine, to: &mut Arguments) {
 fn channels(machine: &Machine, to: &mut Arguments) {
     let sockets = &machine.sockets;
     let Serial { socket, log } = &sockets.serial;
-    let logged = format!(",logfile={},logappend=on", escaped(&log.display().to_string()));
+    let logged = format!(
+        ",logfile={},logappend=on",
+        escaped(&log.display().to_string())
+    );
     to.add("-chardev", chardev("monitor", &sockets.monitor));
     to.add("-mon", "chardev=monitor,id=qmp,mode=control");
     to.add("-chardev", chardev("serial0", socket) + &logged);
@@ -204,7 +214,10 @@ fn frame_devices(machine: &Machine, to: &mut Arguments) {
         to.add("-device", port.to_string());
     }
     if matches!(machine.boot, Boot::Kernel { .. }) {
-        to.add("-device", json!({"driver": "pvpanic", "id": "panic"}).to_string());
+        to.add(
+            "-device",
+            json!({"driver": "pvpanic", "id": "panic"}).to_string(),
+        );
     }
     if machine.disks.iter().any(|disk| disk.bus == Bus::Scsi) {
         let scsi = json!({
@@ -256,6 +269,10 @@ fn cold_plugged(machine: &Machine) -> Vec<Value> {
         if root.bus == Bus::Virtio {
             device["bus"] = json!("pcie.0");
             device["addr"] = json!("0x1b");
+        }
+        let chosen = machine.disks.iter().any(|disk| disk.boot_order.is_some());
+        if machine.boot == Boot::Firmware && !chosen {
+            device["bootindex"] = json!(1);
         }
         device
     });

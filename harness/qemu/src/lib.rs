@@ -9,8 +9,8 @@ mod qmp;
 mod template;
 
 pub use agent::{
-    Address, AgentCommand, AgentError, AgentInfo, DiskAddress, Filesystem, GuestAgent, Interface, OsInfo,
-    Shutdown, Timezone, User,
+    Address, AgentCommand, AgentError, AgentInfo, DiskAddress, Filesystem, GuestAgent, Interface,
+    OsInfo, Shutdown, Timezone, User,
 };
 pub use command::{PROGRAM, command_line};
 pub use error::{Failure, QmpError};

@@ -97,7 +97,7 @@ pub struct Disk {
     pub cdrom: bool,
     /// What the guest reads as its serial number, at most 20 bytes.
     pub serial: Option<String>,
-    /// The firmware tries the lowest first.
+    /// The firmware tries the lowest first; the first disk, when none has one.
     pub boot_order: Option<u32>,
 }
 

@@ -53,7 +53,9 @@ async fn finished(qmp: &Qmp, events: &mut Events, what: &'static str) -> Result<
             Some("completed") => return Ok(()),
             Some("failed" | "cancelled") => {
                 let state: State = qmp.execute("query-migrate", json!({})).await?;
-                let detail = state.error.unwrap_or_else(|| "QEMU gave no reason".to_owned());
+                let detail = state
+                    .error
+                    .unwrap_or_else(|| "QEMU gave no reason".to_owned());
                 return Err(QmpError::Migration { what, detail });
             }
             _ => {}

@@ -96,7 +96,10 @@ fn a_plain_machine_has_everything_from_the_start() {
     machine.memory.backing = Backing::Anonymous;
     let text = lines(&machine);
     assert!(!text.contains("-incoming"), "{text}");
-    assert!(text.contains(r#""qom-type":"memory-backend-ram""#), "{text}");
+    assert!(
+        text.contains(r#""qom-type":"memory-backend-ram""#),
+        "{text}"
+    );
     assert!(text.contains(r#""id":"nic-default""#), "{text}");
     assert!(text.contains(r#""id":"disk-cloudinitdisk""#), "{text}");
     assert!(text.contains(r#""mac":"02:00:00:ab:00:01""#), "{text}");
@@ -110,13 +113,27 @@ fn a_disk_that_boots_gets_no_kernel() {
     let mut overlay = image("/pod/overlay.qcow2", Format::Qcow2, false);
     overlay.backing = Some(Box::new(image("/cache/disk.img", Format::Raw, true)));
     machine.disks = vec![disk("root", overlay)];
-    machine.disks[0].boot_order = Some(1);
     let text = lines(&machine);
-    assert!(!text.contains("-kernel") && !text.contains("pvpanic"), "{text}");
-    let blockdev = text.lines().find(|line| line.starts_with("-blockdev")).unwrap();
-    assert!(blockdev.contains(r#""backing":{"driver":"raw","read-only":true"#), "{blockdev}");
+    assert!(
+        !text.contains("-kernel") && !text.contains("pvpanic"),
+        "{text}"
+    );
+    let blockdev = text
+        .lines()
+        .find(|line| line.starts_with("-blockdev"))
+        .unwrap();
+    assert!(
+        blockdev.contains(r#""backing":{"driver":"raw","read-only":true"#),
+        "{blockdev}"
+    );
     assert!(text.contains(r#""bootindex":1"#), "{text}");
     assert!(!machine.fits_template());
+    machine.disks[0].boot_order = Some(7);
+    let text = lines(&machine);
+    assert!(
+        text.contains(r#""bootindex":7"#) && !text.contains(r#""bootindex":1"#),
+        "{text}"
+    );
 }
 
 #[test]
@@ -146,5 +163,8 @@ fn kvm_may_be_somewhere_else() {
     machine.accelerator = Accelerator::Kvm;
     machine.kvm_device = Some(PathBuf::from("/dev/fdset/20"));
     let text = lines(&machine);
-    assert!(text.contains("-accel kvm,device=/dev/fdset/20\n-cpu host"), "{text}");
+    assert!(
+        text.contains("-accel kvm,device=/dev/fdset/20\n-cpu host"),
+        "{text}"
+    );
 }

@@ -46,13 +46,19 @@ async fn answers_find_whoever_asked_and_events_are_not_lost() {
     let mut events = qmp.events();
     let stand_in = async {
         let (first, second) = (monitor.asked().await, monitor.asked().await);
-        monitor.say(&json!({"event": "STOP", "timestamp": {}})).await;
-        monitor.say(&json!({"return": "second", "id": second["id"]})).await;
+        monitor
+            .say(&json!({"event": "STOP", "timestamp": {}}))
+            .await;
+        monitor
+            .say(&json!({"return": "second", "id": second["id"]}))
+            .await;
         monitor
             .say(&json!({"event": "SHUTDOWN", "data": {"reason": "guest-shutdown"}}))
             .await;
         let error = json!({"class": "GenericError", "desc": "it is no more"});
-        monitor.say(&json!({"error": error, "id": first["id"]})).await;
+        monitor
+            .say(&json!({"error": error, "id": first["id"]}))
+            .await;
     };
     let (first, second, ()) = tokio::join!(
         qmp.execute::<String>("query-first", json!({})),
@@ -60,7 +66,10 @@ async fn answers_find_whoever_asked_and_events_are_not_lost() {
         stand_in
     );
     let error = first.unwrap_err();
-    assert_eq!(error.to_string(), "QEMU refused `query-first`: it is no more");
+    assert_eq!(
+        error.to_string(),
+        "QEMU refused `query-first`: it is no more"
+    );
     assert_eq!(second.unwrap(), "second");
     assert_eq!(events.next().await.unwrap().name, "STOP");
     let shutdown = events.next().await.unwrap();
@@ -100,7 +109,9 @@ async fn a_file_travels_with_its_command() {
             })
             .sum();
         let asked: Value = serde_json::from_slice(&bytes[..read.bytes]).unwrap();
-        monitor.say(&json!({"return": {"fdset-id": 3}, "id": asked["id"]})).await;
+        monitor
+            .say(&json!({"return": {"fdset-id": 3}, "id": asked["id"]}))
+            .await;
         (files, asked)
     };
     let (added, (files, asked)) = tokio::join!(
@@ -147,7 +158,9 @@ async fn a_machine_is_saved_and_the_reason_is_told_when_it_is_not_restored() {
             .await;
         let asked = monitor.asked().await;
         let state = json!({"status": "failed", "error-desc": "no such ram block"});
-        monitor.say(&json!({"return": state, "id": asked["id"]})).await;
+        monitor
+            .say(&json!({"return": state, "id": asked["id"]}))
+            .await;
     };
     let (restored, ()) = tokio::join!(restore(&qmp, "/out/state".as_ref()), failing);
     let message = restored.unwrap_err().to_string();
@@ -186,8 +199,16 @@ async fn an_agent_is_brought_back_in_step() {
         reply(&mut guest, true, &json!(999)).await;
         reply(&mut guest, true, &asked["arguments"]["id"]).await;
         let (marked, asked) = question(&mut guest).await;
-        assert_eq!((marked, asked["execute"].as_str()), (false, Some("guest-get-osinfo")));
-        reply(&mut guest, false, &json!({"id": "debian", "kernel-release": "6.12"})).await;
+        assert_eq!(
+            (marked, asked["execute"].as_str()),
+            (false, Some("guest-get-osinfo"))
+        );
+        reply(
+            &mut guest,
+            false,
+            &json!({"id": "debian", "kernel-release": "6.12"}),
+        )
+        .await;
         // Once in step there is no need to ask.
         let (_, asked) = question(&mut guest).await;
         assert_eq!(asked["execute"], "guest-get-users");
@@ -200,7 +221,10 @@ async fn an_agent_is_brought_back_in_step() {
     };
     let questions = async {
         let os = agent.os().await.unwrap();
-        assert_eq!((os.id.as_str(), os.kernel_release.as_str()), ("debian", "6.12"));
+        assert_eq!(
+            (os.id.as_str(), os.kernel_release.as_str()),
+            ("debian", "6.12")
+        );
         assert_eq!(os.version_id, "");
         let users = agent.users().await.unwrap();
         assert_eq!(users[0].user, "fedora");

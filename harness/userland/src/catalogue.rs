@@ -221,7 +221,10 @@ fn check(entries: &[Entry]) -> Result<(), Wrong> {
             return Err(at(pull, message));
         }
         if entry.build.is_none() && entry.pull.is_none() && entry.machine.is_none() {
-            let message = format!("image `{}` has neither `build` nor `pull` nor `machine`", entry.name());
+            let message = format!(
+                "image `{}` has neither `build` nor `pull` nor `machine`",
+                entry.name()
+            );
             return Err(at(&entry.name, message));
         }
         for path in entry.build.iter().flat_map(Recipe::paths) {

@@ -107,7 +107,6 @@ pub(crate) fn sha256(program: Program) -> &'static str {
     }
 }
 
-
 impl Embedded {
     /// A directory per version, so that the program keeps its name in process lists.
     fn path(&self, cache: &Cache) -> PathBuf {

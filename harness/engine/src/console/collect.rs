@@ -60,10 +60,9 @@ impl Pieces {
             return None;
         };
         let mut line = format!("b {question} {job} {} {size}", part.letter());
-        for index in indices {
-            if line.len() > LONGEST_LINE {
-                break;
-            }
+        // A few at a time, so that other commands get their turn in between.
+        let most = (2 * LARGE / size).min(LONGEST_LINE / 8);
+        for index in indices.iter().take(most) {
             // Writing to a string cannot fail.
             let _ = write!(line, " {index}");
         }
@@ -199,12 +198,21 @@ mod tests {
     fn pieces_are_asked_for_until_all_are_there() {
         let out: Vec<u8> = (0..LARGE + 100).map(|n| n.to_le_bytes()[0]).collect();
         let mut pieces = Pieces::default();
-        assert_eq!(pieces.ask("1.1", 1, 0).unwrap(), format!("g 1.1 1 {LARGE}\n"));
+        assert_eq!(
+            pieces.ask("1.1", 1, 0).unwrap(),
+            format!("g 1.1 1 {LARGE}\n")
+        );
         pieces.take(Part::Sums, 0, 0, &sums_of(&out, b"e"));
         pieces.take(Part::Stdout, LARGE, 0, &lines(&out[..LARGE]));
         pieces.take(Part::Stderr, LARGE, 0, &lines(b"e"));
-        assert_eq!(pieces.ask("1.2", 1, 1).unwrap(), format!("b 1.2 1 o {LARGE} 1\n"));
-        assert_eq!(pieces.ask("1.3", 1, 5).unwrap(), format!("b 1.3 1 o {SMALL} 128\n"));
+        assert_eq!(
+            pieces.ask("1.2", 1, 1).unwrap(),
+            format!("b 1.2 1 o {LARGE} 1\n")
+        );
+        assert_eq!(
+            pieces.ask("1.3", 1, 5).unwrap(),
+            format!("b 1.3 1 o {SMALL} 128\n")
+        );
         pieces.take(Part::Stdout, SMALL, 128, &lines(&out[LARGE..]));
         assert_eq!(pieces.ask("1.4", 1, 6), None);
         let collected = pieces.finish().unwrap();
@@ -234,7 +242,11 @@ mod tests {
             vec!["YWJj[    1.0] usb 1-1: new device", "ZGVm"],
         ] {
             let lines: Vec<_> = lines.into_iter().map(str::to_owned).collect();
-            assert_eq!(decode(&lines, 6).as_deref(), Some(&b"abcdef"[..]), "{lines:?}");
+            assert_eq!(
+                decode(&lines, 6).as_deref(),
+                Some(&b"abcdef"[..]),
+                "{lines:?}"
+            );
             assert_eq!(decode(&lines, 5), None);
         }
     }

@@ -12,8 +12,10 @@ use super::{
     wire::{Gone, Wire},
 };
 
-/// A prompt that was printed over is brought back by pressing Enter; how long a console must be quiet before that.
-const QUIET: Duration = Duration::from_millis(1500);
+/// A prompt that was printed over is brought back by pressing Enter; how long a console must be quiet before that, at
+/// first and at most.
+const QUIET: Duration = Duration::from_millis(400);
+const LONG_QUIET: Duration = Duration::from_secs(2);
 
 /// A console that is never quiet is knocked at all the same.
 const IMPATIENCE: Duration = Duration::from_secs(8);
@@ -38,7 +40,9 @@ pub(super) enum NotIn {
     /// A guest without what the program needs.
     Lacks(Vec<String>),
     /// The deadline.
-    TooLate { waiting_for: &'static str },
+    TooLate {
+        waiting_for: &'static str,
+    },
 }
 
 impl From<Gone> for NotIn {
@@ -135,7 +139,10 @@ impl Dialogue<'_> {
             if Instant::now() >= deadline {
                 return Err(NotIn::TooLate { waiting_for });
             }
-            let quiet = (Instant::now() + QUIET).min(deadline);
+            let quiet = QUIET
+                .saturating_mul(2_u32.saturating_pow(self.knocks.min(8)))
+                .min(LONG_QUIET);
+            let quiet = (Instant::now() + quiet).min(deadline);
             match timeout_at(quiet, self.wire.reader.read()).await {
                 Ok(text) => {
                     let text = text?;
@@ -158,7 +165,8 @@ impl Dialogue<'_> {
     async fn said(&mut self, mark: Mark) -> Result<Option<Hello>, NotIn> {
         match mark {
             Mark::Ready if self.stage != Stage::ProgramSent => {
-                self.type_in(program(self.nonce), Stage::ProgramSent).await?;
+                self.type_in(program(self.nonce), Stage::ProgramSent)
+                    .await?;
                 Ok(None)
             }
             Mark::Hello(hello) => {
@@ -201,10 +209,9 @@ impl Dialogue<'_> {
             (Stage::UserTyped | Stage::PasswordTyped, Some(Waits::ForNewPassword)) => {
                 return Err(NotIn::Expired);
             }
-            (
-                Stage::Knocked | Stage::UserTyped | Stage::PasswordTyped,
-                Some(Waits::ForCommand),
-            ) if !self.leaving => {
+            (Stage::Knocked | Stage::UserTyped | Stage::PasswordTyped, Some(Waits::ForCommand))
+                if !self.leaving =>
+            {
                 let line = first_line(self.nonce);
                 self.type_in(line, Stage::ShellStarted).await?;
             }
@@ -225,7 +232,7 @@ impl Dialogue<'_> {
                 self.type_password().await
             }
             // A prompt below noise, or one that does not look like one.
-            Stage::PasswordTyped if self.since.elapsed() > 2 * QUIET => {
+            Stage::PasswordTyped if self.since.elapsed() > LONG_QUIET => {
                 self.wire.writer.write("\r").await?;
                 if self.since.elapsed() > CHECKING {
                     self.knock().await?;

@@ -17,7 +17,7 @@ const AFTER_INTERRUPT: Duration = Duration::from_millis(1500);
 const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// Silence after which what was asked is asked again: guests print without pause or not at all.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// How often anything is asked again before the console is given up.
 const ATTEMPTS: u32 = 12;
@@ -74,9 +74,18 @@ pub(super) struct Job {
 #[derive(Debug)]
 enum Stage {
     New,
-    /// The start of the guest in which it runs, and since when.
-    Runs { boot: String, since: Instant, killed: bool },
-    Over { boot: String, ended: Ended, took: Duration, killed: bool },
+    /// The start of the guest in which it runs, and since when; `None` while it waits for its turn.
+    Runs {
+        boot: String,
+        since: Option<Instant>,
+        killed: bool,
+    },
+    Over {
+        boot: String,
+        ended: Ended,
+        took: Duration,
+        killed: bool,
+    },
 }
 
 impl Job {
@@ -97,13 +106,22 @@ impl Job {
         loop {
             match &self.stage {
                 Stage::New => self.begin(link)?,
+                // It waited for its turn in a guest that has been started anew since.
+                Stage::Runs {
+                    boot, since: None, ..
+                } if *boot != link.hello.boot => self.stage = Stage::New,
                 Stage::Runs { boot, .. } | Stage::Over { boot, .. } if *boot != link.hello.boot => {
                     return Err(Broken::Senseless(
                         "the guest was started anew while the command ran".into(),
                     ));
                 }
                 Stage::Runs { .. } => self.watch(link, &mut inbox).await?,
-                Stage::Over { ended, took, killed, .. } => {
+                Stage::Over {
+                    ended,
+                    took,
+                    killed,
+                    ..
+                } => {
                     let (ended, took, timed_out) = (*ended, *took, *killed);
                     let collected = self.collect(link, &mut inbox, ended).await?;
                     let _ = link.say(format!("x {}\n", self.number));
@@ -126,7 +144,7 @@ impl Job {
         link.say(format!("{lines}!{}\n", self.number))?;
         self.stage = Stage::Runs {
             boot: link.hello.boot.clone(),
-            since: Instant::now(),
+            since: None,
             killed: false,
         };
         self.here = true;
@@ -135,23 +153,30 @@ impl Job {
 
     /// Until it is over, one way or another.
     async fn watch(&mut self, link: &Link, inbox: &mut Inbox) -> Result<(), Broken> {
-        let Stage::Runs { boot, since, killed } = &self.stage else {
+        let Stage::Runs {
+            boot,
+            since,
+            killed,
+        } = &self.stage
+        else {
             return Ok(());
         };
-        let (boot, since, mut killed) = (boot.clone(), *since, *killed);
-        let deadline = since + self.command.timeout;
+        let (boot, mut since, mut killed) = (boot.clone(), *since, *killed);
+        let timeout = self.command.timeout;
         let mut question = self.question();
         if !self.here {
             // Its last word may have been said on the connection before this one.
             link.say(format!("s {question} {}\n", self.number))?;
         }
+        let asked = Instant::now();
         let mut forceful = false;
-        let mut wake = deadline.max(Instant::now());
+        // The console may be busy with the output of another job; the deadline counts from the start.
+        let mut wake = since.map_or(asked + SILENCE, |since| since + timeout);
         loop {
             tokio::select! {
                 mark = inbox.next() => match mark? {
                     Mark::Done { ended, .. } => {
-                        let took = since.elapsed();
+                        let took = since.unwrap_or(asked).elapsed();
                         self.stage = Stage::Over { boot, ended, took, killed };
                         return Ok(());
                     }
@@ -160,9 +185,31 @@ impl Job {
                         self.stage = Stage::New;
                         return Ok(());
                     }
+                    Mark::Started { .. } | Mark::Standing { running: true, .. } if since.is_none() => {
+                        let now = Instant::now();
+                        since = Some(now);
+                        wake = now + timeout;
+                        self.stage = Stage::Runs { boot: boot.clone(), since, killed };
+                    }
                     _ => {}
                 },
                 () = sleep_until(wake) => {
+                    if since.is_none() {
+                        let now = Instant::now();
+                        if link.last_answered().max(asked) + 2 * SILENCE <= now {
+                            return Err(Broken::Gone(link.give_up(
+                                "nobody answers on it any more, as after a restart of the guest",
+                            )));
+                        }
+                        // Nothing was said about it: the word may have been printed over.
+                        let quiet = link.last_heard().max(asked) + SILENCE;
+                        if quiet <= now {
+                            question = self.question();
+                            link.say(format!("s {question} {}\n", self.number))?;
+                        }
+                        wake = quiet.max(Instant::now() + SILENCE);
+                        continue;
+                    }
                     if forceful {
                         return Err(Broken::Senseless(
                             "the guest neither ends the command nor says anything about it".into(),
@@ -175,9 +222,7 @@ impl Job {
                         ("INT", AFTER_INTERRUPT)
                     };
                     killed = true;
-                    if let Stage::Runs { killed, .. } = &mut self.stage {
-                        *killed = true;
-                    }
+                    self.stage = Stage::Runs { boot: boot.clone(), since, killed };
                     // The word that it is over may have been printed over; then this brings another one.
                     question = self.question();
                     let number = self.number;
@@ -215,7 +260,11 @@ impl Job {
             link.say(lines)?;
             let before = pieces.arrived();
             answers(link, inbox, &question, &mut pieces).await?;
-            fruitless = if pieces.arrived() > before { 0 } else { fruitless + 1 };
+            fruitless = if pieces.arrived() > before {
+                0
+            } else {
+                fruitless + 1
+            };
             attempt += u32::from(before > 0);
         }
         Err(Broken::Senseless(format!(

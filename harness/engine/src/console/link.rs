@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -16,12 +17,16 @@ use super::{
     wire::{Gone, Wire},
 };
 
+/// How long a guest may take to say good-bye.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// A console on which the program answers. Dropping it closes the connection.
 pub(super) struct Link {
     pub hello: Hello,
     lines: mpsc::UnboundedSender<String>,
     shared: Arc<Shared>,
     heard: watch::Receiver<Instant>,
+    answered: watch::Receiver<Instant>,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -58,6 +63,7 @@ impl Link {
         let shared = Arc::new(Shared::default());
         let (lines, mut queue) = mpsc::unbounded_channel::<String>();
         let (ear, heard) = watch::channel(Instant::now());
+        let (answer, answered) = watch::channel(Instant::now());
 
         let state = Arc::clone(&shared);
         let write = tokio::spawn(async move {
@@ -79,6 +85,7 @@ impl Link {
                     Ok(text) => {
                         ear.send_replace(Instant::now());
                         for mark in marks.feed(&text) {
+                            answer.send_replace(Instant::now());
                             let Some(job) = mark.job() else { continue };
                             let waiting = state.state().waiting.get(&job).cloned();
                             if let Some(waiting) = waiting {
@@ -98,6 +105,7 @@ impl Link {
             lines,
             shared,
             heard,
+            answered,
             _tasks: [write, read].map(AbortOnDropHandle::new),
         }
     }
@@ -125,6 +133,16 @@ impl Link {
         }
     }
 
+    /// Ends the program, and waits a moment for the prompt of the shell below it.
+    pub async fn leave(&self) {
+        let mut heard = self.heard.clone();
+        heard.mark_unchanged();
+        if self.say("q\n".into()).is_ok() {
+            // A guest that is busy or gone is left as it is.
+            let _ = tokio::time::timeout(FAREWELL, heard.changed()).await;
+        }
+    }
+
     pub fn is_gone(&self) -> bool {
         self.shared.state().gone.is_some()
     }
@@ -132,6 +150,18 @@ impl Link {
     /// When anything at all was last heard.
     pub fn last_heard(&self) -> Instant {
         *self.heard.borrow()
+    }
+
+    /// When the program last said anything.
+    pub fn last_answered(&self) -> Instant {
+        *self.answered.borrow()
+    }
+
+    /// Gives the connection up: nobody answers on it.
+    pub fn give_up(&self, why: &str) -> Gone {
+        let gone = Gone(why.to_owned());
+        self.shared.close(gone.clone());
+        gone
     }
 
     fn reason(&self) -> Gone {

@@ -45,6 +45,10 @@ pub(super) enum Mark {
     /// The shell waits for the program.
     Ready,
     Hello(Hello),
+    /// The job has been started.
+    Started {
+        job: u64,
+    },
     Done {
         job: u64,
         ended: Ended,
@@ -71,7 +75,7 @@ impl Mark {
     /// The job a mark is about.
     pub fn job(&self) -> Option<u64> {
         match self {
-            Self::Done { job, .. } => Some(*job),
+            Self::Started { job } | Self::Done { job, .. } => Some(*job),
             Self::Piece { question, .. }
             | Self::End { question }
             | Self::Standing { question, .. } => question.split('.').next()?.parse().ok(),
@@ -147,6 +151,9 @@ impl Marks {
                 missing: missing.split_whitespace().map(str::to_owned).collect(),
                 boot: (*boot).to_owned(),
             }),
+            ["a", job] => Mark::Started {
+                job: job.parse().ok()?,
+            },
             ["d", job, code, stdout, stderr, missing] => Mark::Done {
                 job: job.parse().ok()?,
                 ended: Ended {
@@ -157,21 +164,14 @@ impl Marks {
                 },
             },
             ["b", question, part, size, index] => {
-                let key = (
-                    (*question).to_owned(),
-                    Part::of(part)?,
-                    index.parse().ok()?,
-                );
-                self.open.insert(key.clone(), (size.parse().ok()?, Vec::new()));
+                let key = ((*question).to_owned(), Part::of(part)?, index.parse().ok()?);
+                self.open
+                    .insert(key.clone(), (size.parse().ok()?, Vec::new()));
                 self.current = Some(key);
                 return None;
             }
             ["f", question, part, size, index] => {
-                let key = (
-                    (*question).to_owned(),
-                    Part::of(part)?,
-                    index.parse().ok()?,
-                );
+                let key = ((*question).to_owned(), Part::of(part)?, index.parse().ok()?);
                 self.current = None;
                 let (size_then, lines) = self.open.remove(&key)?;
                 let size: usize = size.parse().ok()?;
@@ -242,7 +242,10 @@ mod tests {
             panic!("{found:?}");
         };
         // A word about another job in the middle of it is no part of it.
-        assert_eq!((*part, lines.concat().as_str()), (Part::Stdout, "AAAABBBBCC=="));
+        assert_eq!(
+            (*part, lines.concat().as_str()),
+            (Part::Stdout, "AAAABBBBCC==")
+        );
     }
 
     #[test]

@@ -13,9 +13,9 @@ mod prompt;
 mod shell;
 mod strip;
 mod tail;
-mod upgrade;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod verbs;
 mod wire;
 
@@ -29,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join_all;
 use kube::Client;
 use tokio::{
     sync::Mutex,
@@ -44,7 +45,7 @@ use self::{
     shell::Nonce,
     tail::Tail,
     upgrade::NotOpen,
-    wire::Wire,
+    wire::{Gone, Wire},
 };
 
 /// A virtual machine whose guest is spoken to.
@@ -84,6 +85,8 @@ pub(crate) enum Trouble {
         within: String,
         waiting_for: &'static str,
     },
+    #[error("the guest has come to its end: {words}")]
+    Over { words: String },
     #[error("the console was lost {times} times, the last time because {why}")]
     Lost { times: u32, why: String },
     #[error("{0}")]
@@ -123,6 +126,18 @@ impl Consoles {
             }
             None => false,
         }
+    }
+
+    /// Gives the consoles back as they were found: with a prompt, for whoever comes next.
+    pub async fn close(&self) {
+        let open = std::mem::take(&mut *self.open.lock().await);
+        let closing = open.values().map(|console| async {
+            let link = console.link.lock().await.take();
+            if let Some(link) = link {
+                link.leave().await;
+            }
+        });
+        join_all(closing).await;
     }
 
     /// Runs one probe in a guest, by the guest's own programs.
@@ -197,6 +212,7 @@ impl Console {
 
     async fn connect(&self, access: &Access, notice: Notice<'_>) -> Result<Link, Trouble> {
         let deadline = Instant::now() + access.patience;
+        self.tail.begin();
         let mut losses = 0;
         loop {
             let opening = upgrade::open(&self.client, &self.guest);
@@ -216,7 +232,7 @@ impl Console {
             let wire = Wire::new(socket, Arc::clone(&self.tail));
             match log_in(wire, &access.login, &self.nonce, deadline).await {
                 Ok(agreed) => return Ok(Link::new(agreed.wire, agreed.marks, agreed.hello)),
-                Err(NotIn::Gone(gone)) if losses < LOSSES => {
+                Err(NotIn::Gone(gone)) if losses < LOSSES && self.tail.over().is_none() => {
                     losses += 1;
                     notice(format!(
                         "the console of {} was lost during the login: {}",
@@ -229,13 +245,18 @@ impl Console {
         }
     }
 
+    /// A connection that ended with its guest was not lost.
+    fn lost(&self, times: u32, gone: Gone) -> Trouble {
+        match self.tail.over() {
+            Some(words) => Trouble::Over { words },
+            None => Trouble::Lost { times, why: gone.0 },
+        }
+    }
+
     fn not_in(&self, why: NotIn, access: &Access, losses: u32) -> Trouble {
         let user = access.login.user.clone();
         match why {
-            NotIn::Gone(gone) => Trouble::Lost {
-                times: losses + 1,
-                why: gone.0,
-            },
+            NotIn::Gone(gone) => self.lost(losses + 1, gone),
             NotIn::Refused(words) => Trouble::Login { user, words },
             NotIn::Expired => Trouble::Expired { user },
             NotIn::Lacks(programs) => Trouble::Lacks { programs },
@@ -277,11 +298,8 @@ impl Terminal<'_> {
                 Err(Broken::Senseless(why)) => return Err(Trouble::Senseless(why)),
                 Err(Broken::Gone(gone)) => {
                     losses += 1;
-                    if losses >= LOSSES {
-                        return Err(Trouble::Lost {
-                            times: losses,
-                            why: gone.0,
-                        });
+                    if losses >= LOSSES || self.console.tail.over().is_some() {
+                        return Err(self.console.lost(losses, gone));
                     }
                     (self.notice)(format!(
                         "the console of {} was lost ({}) and is opened again; another client may have taken it",

@@ -65,11 +65,17 @@ pub(super) fn is_program(screen: &str) -> bool {
     })
 }
 
-/// The name of a host and `login:`. Boot noise and greetings contain the word too: `Last failed login: Sat …`.
+/// The name of a host and `login:`, perhaps several times because Enter was pressed. Boot noise and greetings contain
+/// the word too: `Last failed login: Sat …`.
 fn is_login(line: &str) -> bool {
-    line.trim_end()
-        .strip_suffix("login:")
-        .is_some_and(|host| host.is_empty() || (host.ends_with(' ') && !host.trim().contains(' ')))
+    let Some(head) = line.trim_end().strip_suffix("login:") else {
+        return false;
+    };
+    match head.trim_end().rsplit_once(' ') {
+        // Without a host, or with nothing before it.
+        None => head.is_empty() || head.ends_with(' '),
+        Some((before, _)) => head.ends_with(' ') && is_login(before),
+    }
 }
 
 fn is_password(lower: &str) -> bool {
@@ -111,10 +117,17 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    #[case("Fedora Linux 41\nKernel 6.11 on an x86_64 (ttyS0)\n\nvm-client login: ", Some(Waits::ForUser))]
+    #[case(
+        "Fedora Linux 41\nKernel 6.11 on an x86_64 (ttyS0)\n\nvm-client login: ",
+        Some(Waits::ForUser)
+    )]
     #[case("\ntiny login: ", Some(Waits::ForUser))]
+    #[case("\nvm login: vm login: vm login: ", Some(Waits::ForUser))]
     #[case("Last failed login: ", None)]
-    #[case("Last failed login: Sat Nov 21 12:00:00 on ttyS0\n[fedora@vm ~]$ ", Some(Waits::ForCommand))]
+    #[case(
+        "Last failed login: Sat Nov 21 12:00:00 on ttyS0\n[fedora@vm ~]$ ",
+        Some(Waits::ForCommand)
+    )]
     #[case("vm login: [   12.345678] cloud-init[512]: started", None)]
     #[case("Password: ", Some(Waits::ForPassword))]
     #[case("(current) UNIX password: ", Some(Waits::ForNewPassword))]
@@ -134,13 +147,18 @@ mod tests {
 
     #[test]
     fn a_question_for_the_password_is_seen_below_noise() {
-        assert!(asked_for_password("fedora\nPassword: [   33.1] audit: type=1100\n"));
+        assert!(asked_for_password(
+            "fedora\nPassword: [   33.1] audit: type=1100\n"
+        ));
         assert!(!asked_for_password("vm login: fedora\n"));
     }
 
     #[test]
     fn refusals_are_seen() {
-        assert_eq!(refused("\nLogin incorrect\n\nvm login: "), Some("Login incorrect"));
+        assert_eq!(
+            refused("\nLogin incorrect\n\nvm login: "),
+            Some("Login incorrect")
+        );
         assert_eq!(refused("Last login: Sat\n$ "), None);
     }
 }

@@ -113,6 +113,7 @@ R() {
   ( trap : INT TERM; ( eval "$s" ) <"$f" >"$d/$i.o" 2>"$d/$i.e"; c=$?; echo $c >"$d/$i.c"; D $i $c ) &
   eval "P$i=\$!"
   set +m
+  p "a:$i"
   s=
   w=
 }
@@ -159,7 +160,7 @@ X() { for v in o e i m; do [ -e "$d/$1.$v" ] && : >"$d/$1.$v"; done; }
 s=
 w=
 h
-( dmesg -n 1 || sudo -n dmesg -n 1 ) </dev/null >/dev/null 2>&1 &
+( dmesg -n 1 || nice -n 19 sudo -n dmesg -n 1 ) </dev/null >/dev/null 2>&1 &
 while IFS= read -r l; do
   case $l in
     '') h;;
@@ -271,7 +272,12 @@ mod tests {
     use super::*;
 
     fn said(script: &str) -> Vec<u8> {
-        Command::new("sh").arg("-c").arg(script).output().unwrap().stdout
+        Command::new("sh")
+            .arg("-c")
+            .arg(script)
+            .output()
+            .unwrap()
+            .stdout
     }
 
     #[rstest::rstest]
@@ -307,7 +313,11 @@ mod tests {
                 eprintln!("skipped: {shell} is not on this machine");
                 continue;
             };
-            assert!(ran.status.success(), "{shell}: {}", String::from_utf8_lossy(&ran.stderr));
+            assert!(
+                ran.status.success(),
+                "{shell}: {}",
+                String::from_utf8_lossy(&ran.stderr)
+            );
         }
     }
 

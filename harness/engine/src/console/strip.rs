@@ -77,6 +77,6 @@ mod tests {
         // The same in pieces of one byte.
         let mut strip = Strip::default();
         let pieces = raw.bytes().flat_map(|byte| strip.feed(&[byte])).collect();
-        assert_eq!(String::from_utf8::<>(pieces).unwrap(), text);
+        assert_eq!(String::from_utf8(pieces).unwrap(), text);
     }
 }

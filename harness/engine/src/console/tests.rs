@@ -52,14 +52,21 @@ impl Lab {
 
     async fn ask(&self, probe: Probe) -> Result<Outcome, ConsoleError> {
         let notice = |message: String| self.told.lock().unwrap().push(message);
-        let asked = self.consoles.ask(&self.guest, &self.access, &probe, &notice);
+        let asked = self
+            .consoles
+            .ask(&self.guest, &self.access, &probe, &notice);
         tokio::time::timeout(Duration::from_secs(120), asked)
             .await
             .expect("a guest answers or does not, but within two minutes")
             .map(|response| response.outcome)
     }
 
-    async fn exec(&self, argv: &[&str], stdin: Option<&[u8]>, seconds: u64) -> Result<ask::ExecAnswer, String> {
+    async fn exec(
+        &self,
+        argv: &[&str],
+        stdin: Option<&[u8]>,
+        seconds: u64,
+    ) -> Result<ask::ExecAnswer, String> {
         let probe = Probe::Exec(Exec {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             timeout_ms: seconds * 1000,
@@ -79,7 +86,10 @@ impl Lab {
 }
 
 fn present(shell: &str) -> bool {
-    let found = std::process::Command::new(shell).arg("--help").output().is_ok();
+    let found = std::process::Command::new(shell)
+        .arg("--help")
+        .output()
+        .is_ok();
     if !found {
         eprintln!("skipped: {shell} is not on this machine");
     }
@@ -95,25 +105,42 @@ async fn en_commands_are_carried_out_in_every_shell(#[case] shell: &'static str)
     if !present(shell) {
         return;
     }
-    let lab = Lab::new(&Like { shell, ..Like::default() }).await;
+    let lab = Lab::new(&Like {
+        shell,
+        ..Like::default()
+    })
+    .await;
     let answer = lab.sh("echo out; echo err >&2; exit 3").await;
     assert_eq!(answer.exit, Exit::Code(3));
-    assert_eq!((answer.stdout.to_text(), answer.stderr.to_text()), ("out\n".into(), "err\n".into()));
+    assert_eq!(
+        (answer.stdout.to_text(), answer.stderr.to_text()),
+        ("out\n".into(), "err\n".into())
+    );
 
     // Words arrive as they are, and what is read too.
     let odd = "it's $HOME `x` \"q\" \\ tab\there\nü\u{1}\u{3}\u{4}\r\n";
     let answer = lab.exec(&["printf", "%s", odd], None, 20).await.unwrap();
     assert_eq!(answer.stdout.to_text(), odd);
-    let bytes: Vec<u8> = (0..100_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let bytes: Vec<u8> = (0..100_000_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+        .collect();
     let answer = lab.exec(&["cat"], Some(&bytes), 30).await.unwrap();
-    assert!(answer.stdout.as_ref() == bytes, "{} bytes", answer.stdout.len());
+    assert!(
+        answer.stdout.as_ref() == bytes,
+        "{} bytes",
+        answer.stdout.len()
+    );
 
     // A long command, far beyond what a terminal takes as one line.
     let long = "x".repeat(20_000);
     let answer = lab.exec(&["printf", "%s", &long], None, 20).await.unwrap();
     assert_eq!(answer.stdout.len(), 20_000);
 
-    assert_eq!(lab.machine.connections.load(Ordering::SeqCst), 1, "one connection for everything");
+    assert_eq!(
+        lab.machine.connections.load(Ordering::SeqCst),
+        1,
+        "one connection for everything"
+    );
 }
 
 #[rstest::rstest]
@@ -125,23 +152,52 @@ async fn en_a_deadline_ends_the_command_and_nothing_else(#[case] shell: &'static
     if !present(shell) {
         return;
     }
-    let lab = Lab::new(&Like { shell, ..Like::default() }).await;
-    let slow = lab.exec(&["sh", "-c", "echo begun; sleep 60 & wait; echo over"], None, 1);
-    let deaf = lab.exec(&["sh", "-c", "trap '' INT TERM; echo deaf; while :; do sleep 1; done"], None, 1);
+    let lab = Lab::new(&Like {
+        shell,
+        ..Like::default()
+    })
+    .await;
+    let slow = lab.exec(
+        &["sh", "-c", "echo begun; sleep 60 & wait; echo over"],
+        None,
+        1,
+    );
+    let deaf = lab.exec(
+        &[
+            "sh",
+            "-c",
+            "trap '' INT TERM; echo deaf; while :; do sleep 1; done",
+        ],
+        None,
+        1,
+    );
     let other = lab.exec(&["sh", "-c", "sleep 2; echo fine"], None, 20);
     let (slow, deaf, other) = futures::join!(slow, deaf, other);
     let slow = slow.unwrap();
-    assert_eq!((slow.exit, slow.stdout.to_text()), (Exit::TimedOut, "begun\n".into()));
+    assert_eq!(
+        (slow.exit, slow.stdout.to_text()),
+        (Exit::TimedOut, "begun\n".into())
+    );
     let deaf = deaf.unwrap();
-    assert_eq!((deaf.exit, deaf.stdout.to_text()), (Exit::TimedOut, "deaf\n".into()));
+    assert_eq!(
+        (deaf.exit, deaf.stdout.to_text()),
+        (Exit::TimedOut, "deaf\n".into())
+    );
     assert_eq!(other.unwrap().stdout.to_text(), "fine\n");
-    assert_eq!(lab.sh("echo still here").await.stdout.to_text(), "still here\n");
+    assert_eq!(
+        lab.sh("echo still here").await.stdout.to_text(),
+        "still here\n"
+    );
 }
 
 /// 200 commands with up to 1 MiB of output each, with noise in between: no byte is lost or comes twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn en_nothing_is_lost_or_doubled_under_noise() {
-    let lab = Lab::new(&Like { quiet: 40_000, ..Like::default() }).await;
+    let lab = Lab::new(&Like {
+        quiet: 40_000,
+        ..Like::default()
+    })
+    .await;
     let bytes: Vec<u8> = {
         use rand::RngCore as _;
         let mut bytes = vec![0; 2 << 20];
@@ -164,12 +220,18 @@ async fn en_nothing_is_lost_or_doubled_under_noise() {
                     _ => (number * 7919) % 60_000,
                 };
                 let start = (number * 104_729) % (1 << 20);
-                let script = format!("tail -c +{} {path} | head -c {length}; echo {number} >&2", start + 1);
+                let script = format!(
+                    "tail -c +{} {path} | head -c {length}; echo {number} >&2",
+                    start + 1
+                );
                 let answer = lab.exec(&["sh", "-c", &script], None, 60).await.unwrap();
                 assert_eq!(answer.exit, Exit::Code(0), "{number}");
                 assert_eq!(answer.stderr.to_text(), format!("{number}\n"));
                 assert_eq!(answer.stdout.len(), length, "{number}");
-                assert!(answer.stdout.as_ref() == &bytes[start..start + length], "{number}");
+                assert!(
+                    answer.stdout.as_ref() == &bytes[start..start + length],
+                    "{number}"
+                );
             }
         });
         join_all(commands).await;
@@ -180,9 +242,17 @@ async fn en_nothing_is_lost_or_doubled_under_noise() {
 #[tokio::test(flavor = "multi_thread")]
 async fn en_a_console_that_is_always_noisy_is_understood_too() {
     // Every login prompt and every mark has a good chance of being printed over.
-    let lab = Lab::new(&Like { quiet: 700, ..Like::default() }).await;
+    let lab = Lab::new(&Like {
+        quiet: 700,
+        ..Like::default()
+    })
+    .await;
     for number in 0..10 {
-        let answer = lab.sh(&format!("echo {number}; head -c 20000 /dev/zero | tr '\\0' x")).await;
+        let answer = lab
+            .sh(&format!(
+                "echo {number}; head -c 20000 /dev/zero | tr '\\0' x"
+            ))
+            .await;
         assert_eq!(answer.stdout.len(), 20_002);
     }
 }
@@ -202,7 +272,10 @@ async fn en_another_client_takes_the_console_and_nothing_is_run_twice() {
     assert_eq!(lab.machine.connections.load(Ordering::SeqCst), 2);
     let told = lab.told.lock().unwrap().clone();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("vm/blue/vm") && told[0].contains("another client"), "{told:?}");
+    assert!(
+        told[0].contains("vm/blue/vm") && told[0].contains("another client"),
+        "{told:?}"
+    );
 
     // What somebody typed in the meantime, and that they ended our program, is no harm.
     lab.machine.type_in("ls -l");
@@ -211,17 +284,31 @@ async fn en_another_client_takes_the_console_and_nothing_is_run_twice() {
     lab.machine.type_in("\x04");
     tokio::time::sleep(Duration::from_millis(300)).await;
     lab.machine.eject();
-    assert_eq!(lab.sh("echo once more").await.stdout.to_text(), "once more\n");
+    assert_eq!(
+        lab.sh("echo once more").await.stdout.to_text(),
+        "once more\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn en_logging_in() {
     // Refused once, because cloud-init was not there yet.
-    let lab = Lab::new(&Like { refusals: 1, boots_for: "0.5", ..Like::default() }).await;
+    let lab = Lab::new(&Like {
+        refusals: 1,
+        boots_for: "0.5",
+        ..Like::default()
+    })
+    .await;
     assert_eq!(lab.sh("echo $USER").await.stdout.to_text(), "fedora\n");
 
     // Without a password.
-    let lab = Lab::new(&Like { user: "root", password: "", shell: "dash", ..Like::default() }).await;
+    let lab = Lab::new(&Like {
+        user: "root",
+        password: "",
+        shell: "dash",
+        ..Like::default()
+    })
+    .await;
     assert_eq!(lab.sh("echo $USER").await.stdout.to_text(), "root\n");
 
     // Somebody else is logged in already, and has typed half a command.
@@ -229,20 +316,33 @@ async fn en_logging_in() {
     lab.sh("true").await;
     lab.consoles = Consoles::new(lab.consoles.client.clone());
     lab.machine.type_in("sleep 1");
-    assert_eq!(lab.sh("echo taken over").await.stdout.to_text(), "taken over\n");
+    assert_eq!(
+        lab.sh("echo taken over").await.stdout.to_text(),
+        "taken over\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn en_a_login_that_is_refused_is_given_up() {
     let mut lab = Lab::new(&Like::default()).await;
     lab.access.login.password = "wrong".into();
-    let error = lab.ask(Probe::Exec(Exec { argv: vec!["true".into()], timeout_ms: 1000, stdin: None })).await.unwrap_err();
+    let error = lab
+        .ask(Probe::Exec(Exec {
+            argv: vec!["true".into()],
+            timeout_ms: 1000,
+            stdin: None,
+        }))
+        .await
+        .unwrap_err();
     assert_eq!(
         error.trouble.to_string(),
         "the guest refuses the login of user `fedora`, twice: Login incorrect"
     );
     let last = error.last_lines.join("\n");
-    assert!(last.contains("Login incorrect") && !last.contains("wrong"), "{last}");
+    assert!(
+        last.contains("Login incorrect") && !last.contains("wrong"),
+        "{last}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +355,14 @@ async fn en_a_guest_that_never_asks_for_a_login_is_given_up_with_its_last_words(
     })
     .await;
     lab.access.patience = Duration::from_secs(4);
-    let error = lab.ask(Probe::Exec(Exec { argv: vec!["true".into()], timeout_ms: 1000, stdin: None })).await.unwrap_err();
+    let error = lab
+        .ask(Probe::Exec(Exec {
+            argv: vec!["true".into()],
+            timeout_ms: 1000,
+            stdin: None,
+        }))
+        .await
+        .unwrap_err();
     assert_eq!(
         error.trouble.to_string(),
         "nobody could log in within 4s; the console waited for a login prompt or a shell"
@@ -289,16 +396,29 @@ async fn en_a_machine_that_does_not_run_yet_is_waited_for() {
 async fn en_what_a_guest_lacks_is_said() {
     let lab = Lab::new(&Like::default()).await;
     assert_eq!(
-        lab.exec(&["no-such-program", "-x"], None, 5).await.unwrap_err(),
+        lab.exec(&["no-such-program", "-x"], None, 5)
+            .await
+            .unwrap_err(),
         "the probe could not be carried out: the guest has no program `no-such-program`"
     );
-    let lab = Lab::new(&Like { lacks: &["curl"], ..Like::default() }).await;
-    let outcome = lab.ask(Probe::Curl(ask::Curl::get("http://127.0.0.1:1/"))).await.unwrap();
+    let lab = Lab::new(&Like {
+        lacks: &["curl"],
+        ..Like::default()
+    })
+    .await;
+    let outcome = lab
+        .ask(Probe::Curl(ask::Curl::get("http://127.0.0.1:1/")))
+        .await
+        .unwrap();
     assert_eq!(
         crate::verdict::came(&outcome),
         "the probe could not be carried out: the guest has no program `curl`"
     );
-    let lab = Lab::new(&Like { lacks: &["base64", "dd"], ..Like::default() }).await;
+    let lab = Lab::new(&Like {
+        lacks: &["base64", "dd"],
+        ..Like::default()
+    })
+    .await;
     assert_eq!(
         lab.exec(&["true"], None, 5).await.unwrap_err(),
         "the guest lacks base64, dd (needed to carry out commands on its console)"
@@ -308,7 +428,11 @@ async fn en_what_a_guest_lacks_is_said() {
 fn came(outcome: &Outcome) -> String {
     // Ports and times differ from run to run.
     let words = crate::verdict::came(outcome);
-    words.split(" within ").next().unwrap_or_default().to_owned()
+    words
+        .split(" within ")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn dns(name: &str, server: String) -> Probe {
@@ -332,13 +456,19 @@ async fn name_server() -> u16 {
             let known = name.to_string() == "db.blue";
             let mut reply = asked.into_reply();
             if known {
-                let data = simple_dns::rdata::RData::A(simple_dns::rdata::A { address: 0x0a00_0001 });
+                let data = simple_dns::rdata::RData::A(simple_dns::rdata::A {
+                    address: 0x0a00_0001,
+                });
                 let class = simple_dns::CLASS::IN;
-                reply.answers.push(simple_dns::ResourceRecord::new(name, class, 30, data));
+                reply
+                    .answers
+                    .push(simple_dns::ResourceRecord::new(name, class, 30, data));
             } else {
                 *reply.rcode_mut() = simple_dns::RCODE::NameError;
             }
-            let _ = socket.send_to(&reply.build_bytes_vec().unwrap(), from).await;
+            let _ = socket
+                .send_to(&reply.build_bytes_vec().unwrap(), from)
+                .await;
         }
     });
     port
@@ -357,17 +487,29 @@ async fn en_verbs_from_a_guest() {
                 let mut request = vec![0; 4096];
                 let read = stream.read(&mut request).await.unwrap_or_default();
                 let text = String::from_utf8_lossy(&request[..read]).into_owned();
-                let body = format!("{}|{}", text.lines().next().unwrap_or_default(), text.contains("\r\nX-Colour: blue\r\n"));
+                let body = format!(
+                    "{}|{}",
+                    text.lines().next().unwrap_or_default(),
+                    text.contains("\r\nX-Colour: blue\r\n")
+                );
                 let answer = if text.starts_with("ping") {
                     "pong and more".to_owned()
                 } else {
-                    format!("HTTP/1.1 201 Created\r\nServer: test\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                    format!(
+                        "HTTP/1.1 201 Created\r\nServer: test\r\nContent-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    )
                 };
                 let _ = stream.write_all(answer.as_bytes()).await;
             });
         }
     });
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_port = silent.local_addr().unwrap().port();
 
@@ -381,7 +523,10 @@ async fn en_verbs_from_a_guest() {
         body: Some(Octets::from("some 'text'\n\u{0}")),
         ..curl(port, "a%20b?c=d")
     };
-    let head = ask::Curl { method: "HEAD".into(), ..curl(port, "") };
+    let head = ask::Curl {
+        method: "HEAD".into(),
+        ..curl(port, "")
+    };
     let tcp = |port: u16, send: Option<&str>, expect: Option<&str>| {
         Probe::Tcp(ask::Tcp {
             host: "127.0.0.1".into(),
@@ -403,7 +548,12 @@ async fn en_verbs_from_a_guest() {
         })
     };
     let ping = |host: &str| {
-        Probe::Ping(ask::Ping { count: 2, interval_ms: 200, timeout_ms: 1200, ..ask::Ping::new(host) })
+        Probe::Ping(ask::Ping {
+            count: 2,
+            interval_ms: 200,
+            timeout_ms: 1200,
+            ..ask::Ping::new(host)
+        })
     };
     let echo = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let echo_port = echo.local_addr().unwrap().port();
@@ -420,32 +570,93 @@ async fn en_verbs_from_a_guest() {
 
     let refused = "refused: connection refused by 127.0.0.1";
     for (probe, expected) in [
-        (Probe::Curl(curl(port, "x")), "status 201, body \"GET /x HTTP/1.1|false\"".to_owned()),
-        (Probe::Curl(posted), "status 201, body \"PUT /a%20b?c=d HTTP/1.1|true\"".into()),
+        (
+            Probe::Curl(curl(port, "x")),
+            "status 201, body \"GET /x HTTP/1.1|false\"".to_owned(),
+        ),
+        (
+            Probe::Curl(posted),
+            "status 201, body \"PUT /a%20b?c=d HTTP/1.1|true\"".into(),
+        ),
         (Probe::Curl(head), "status 201, body \"\"".into()),
         (Probe::Curl(curl(closed, "")), refused.into()),
-        (Probe::Curl(curl(silent_port, "")), "blocked: silence after the request was sent".into()),
-        (Probe::Curl(ask::Curl { timeout_ms: 2000, ..ask::Curl::get("http://no-such-name.invalid/") }), "unresolved: no-such-name.invalid, no such name".into()),
-        (tcp(port, None, None), format!("connected to 127.0.0.1:{port}")),
-        (tcp(port, Some("ping\n"), Some("pong")), format!("connected to 127.0.0.1:{port}, received \"pong\"")),
+        (
+            Probe::Curl(curl(silent_port, "")),
+            "blocked: silence after the request was sent".into(),
+        ),
+        (
+            Probe::Curl(ask::Curl {
+                timeout_ms: 2000,
+                ..ask::Curl::get("http://no-such-name.invalid/")
+            }),
+            "unresolved: no-such-name.invalid, no such name".into(),
+        ),
+        (
+            tcp(port, None, None),
+            format!("connected to 127.0.0.1:{port}"),
+        ),
+        (
+            tcp(port, Some("ping\n"), Some("pong")),
+            format!("connected to 127.0.0.1:{port}, received \"pong\""),
+        ),
         (tcp(closed, None, None), refused.into()),
-        (tcp(silent_port, Some("x"), Some("y")), "blocked: silence after the request was sent".into()),
-        (udp(echo_port), format!("127.0.0.1:{echo_port} answered \"hello\"")),
-        (udp(mute_port), "blocked: silence after the request was sent".into()),
+        (
+            tcp(silent_port, Some("x"), Some("y")),
+            "blocked: silence after the request was sent".into(),
+        ),
+        (
+            udp(echo_port),
+            format!("127.0.0.1:{echo_port} answered \"hello\""),
+        ),
+        (
+            udp(mute_port),
+            "blocked: silence after the request was sent".into(),
+        ),
         (udp(closed), refused.into()),
-        (ping("no-such-name.invalid"), "unresolved: no-such-name.invalid, no such name".into()),
+        (
+            ping("no-such-name.invalid"),
+            "unresolved: no-such-name.invalid, no such name".into(),
+        ),
         (dns("db.blue.", server.clone()), "records 10.0.0.1".into()),
-        (dns("nope.", server.clone()), format!("unresolved: nope, no such name says {server}")),
+        (
+            dns("nope.", server.clone()),
+            format!("unresolved: nope, no such name says {server}"),
+        ),
         (dns("db.", format!("127.0.0.1:{closed}")), refused.into()),
     ] {
         let outcome = lab.ask(probe.clone()).await.unwrap();
         let words = came(&outcome);
         // Without a resolver that says no at once, a name that does not exist stays without an answer.
         let unanswered = expected.replace("no such name", "server does not answer");
-        assert!(words == expected || (words == unanswered && words.contains(".invalid")), "{probe:?}: {words}");
+        assert!(
+            words == expected || (words == unanswered && words.contains(".invalid")),
+            "{probe:?}: {words}"
+        );
     }
     let outcome = lab.ask(ping("127.0.0.1")).await.unwrap();
-    assert!(came(&outcome).starts_with("2 of 2 replies, loss 0%"), "{}", came(&outcome));
-    let Outcome::Answered(Answer::Ping(answer)) = outcome else { panic!("{outcome:?}") };
+    assert!(
+        came(&outcome).starts_with("2 of 2 replies, loss 0%"),
+        "{}",
+        came(&outcome)
+    );
+    let Outcome::Answered(Answer::Ping(answer)) = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(answer.ttl, Some(64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn en_a_shell_that_is_gone_is_noticed_and_there_is_another_login() {
+    let lab = Lab::new(&Like::default()).await;
+    let shells = lab.sh("p=$(ps -o ppid= -p $PPID); echo $p; ps -o ppid= -p $p").await;
+    // The program, and the shell it was started from: what dies with a guest, while the console stays.
+    for shell in shells.stdout.to_text().split_whitespace() {
+        let killed = std::process::Command::new("kill")
+            .args(["-KILL", shell])
+            .status();
+        assert!(killed.unwrap().success());
+    }
+    assert_eq!(lab.sh("echo back").await.stdout.to_text(), "back\n");
+    let told = lab.told.lock().unwrap().join("\n");
+    assert!(told.is_empty() || told.contains("nobody answers"), "{told}");
 }

@@ -48,6 +48,10 @@ impl Wire {
 impl Reader {
     /// The next piece of text. Frames that are not binary are skipped, as KubeVirt's own client does.
     pub async fn read(&mut self) -> Result<Vec<u8>, Gone> {
+        // Nothing more is to be expected of such a guest, even where the connection stands.
+        if let Some(words) = self.tail.over() {
+            return Err(Gone(words));
+        }
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Binary(bytes))) => {
@@ -57,9 +61,11 @@ impl Reader {
                 }
                 Some(Ok(Message::Close(frame))) => {
                     let reason = frame.map(|frame| frame.reason.to_string());
-                    return Err(Gone(reason.filter(|reason| !reason.is_empty()).unwrap_or_else(
-                        || "the console was closed by the other side".into(),
-                    )));
+                    return Err(Gone(
+                        reason
+                            .filter(|reason| !reason.is_empty())
+                            .unwrap_or_else(|| "the console was closed by the other side".into()),
+                    ));
                 }
                 Some(Ok(_)) => {}
                 // KubeVirt ends a connection without a word when another client takes the console.

@@ -75,6 +75,22 @@ impl Ledger {
         );
     }
 
+    /// Older views of an object than this one tell of what was before the last act.
+    pub fn renewed(&mut self, object: &DynamicObject) {
+        let acted = self.acted;
+        let mark = self
+            .marks
+            .entry(names::reference(object))
+            .or_insert_with(|| Mark {
+                resource_version: None,
+                manifest: None,
+                acted,
+            });
+        mark.resource_version
+            .clone_from(&object.metadata.resource_version);
+        mark.acted = acted;
+    }
+
     pub fn deleted(&mut self, object: &ObjectRef) {
         self.marks.remove(object);
         self.created.retain(|created| created.object != *object);

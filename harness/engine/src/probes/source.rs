@@ -10,10 +10,13 @@ use crate::{
     console::Guest,
     context::At,
     events::{Failure, FailureKind, Location},
-    objects::{delete::kind_of, names::describe_command},
+    objects::{
+        delete::kind_of,
+        names::{self, describe_command},
+    },
     plan,
     stop::api_failure,
-    until::Waiter,
+    until::{Waiter, hopeless::hopeless},
 };
 
 /// The container or guest that is meant, once it can be entered.
@@ -34,7 +37,9 @@ pub(crate) async fn start(
                 pod: name.clone(),
                 container: container.clone(),
             };
-            place(at, wanted, line, patience).await.map(Start::Container)
+            place(at, wanted, line, patience)
+                .await
+                .map(Start::Container)
         }
         Source::Vm { namespace, name } => {
             let guest = Guest {
@@ -52,6 +57,7 @@ async fn machine(at: At<'_, '_>, guest: &Guest, line: &Location) -> Result<(), F
     if at.case.consoles.is_open(guest).await {
         return Ok(());
     }
+    hope_for(at, guest, line).await?;
     let until = Until {
         subject: Subject::One(model::ObjectRef {
             kind: "vmi".into(),
@@ -66,6 +72,30 @@ async fn machine(at: At<'_, '_>, guest: &Guest, line: &Location) -> Result<(), F
         .await?
         .wait(at)
         .await
+}
+
+/// An instance that nobody is about to create is not waited for.
+async fn hope_for(at: At<'_, '_>, guest: &Guest, line: &Location) -> Result<(), Failure> {
+    let machines = kind_of(at, "vm").await?;
+    let api = machines.objects(&at.case.client, Some(&guest.namespace));
+    // An instance needs no machine, and who may not read machines waits for the instance.
+    let Ok(Some(machine)) = api.get_opt(&guest.name).await else {
+        return Ok(());
+    };
+    let Some(words) = hopeless(&machine, at.case.crashes) else {
+        return Ok(());
+    };
+    let object = names::reference(&machine);
+    Err(Failure::new(
+        FailureKind::Hopeless,
+        format!("{guest} does not run, and will not"),
+    )
+    .expected(format!("{guest} is Running"))
+    .got(words)
+    .manifest(at.case.ledger(|ledger| ledger.manifest(&object)))
+    .look_at(describe_command(&object))
+    .about(object)
+    .at(Some(line.clone())))
 }
 
 /// The container that is meant, once it can be entered.

@@ -173,7 +173,15 @@ impl List<'_> {
     fn guest(&mut self, namespace: &str, name: &str) {
         let see = [Verb::List, Verb::Watch];
         for verb in see {
-            self.right(KUBEVIRT, INSTANCES, None, Some(namespace), Some(name), verb, Need::Must);
+            self.right(
+                KUBEVIRT,
+                INSTANCES,
+                None,
+                Some(namespace),
+                Some(name),
+                verb,
+                Need::Must,
+            );
         }
         self.right(
             SUBRESOURCES,

@@ -47,7 +47,11 @@ pub(super) async fn remove_created(at: At<'_, '_>, deadline: Instant) {
             .await,
         )
     }));
-    let (results, _) = join(removed, join_all(inside.into_iter().map(|one| hasten(at, one)))).await;
+    let (results, _) = join(
+        removed,
+        join_all(inside.into_iter().map(|one| hasten(at, one))),
+    )
+    .await;
     for (one, result) in results {
         if let Err(failure) = result {
             at.events.send(EventKind::Warning {

@@ -62,7 +62,17 @@ async fn machine(
         .await
         .map_err(|_| late(object, verb, "its watch did not start"))?
         .map_err(lost)?;
-    let old = before.values().next().and_then(|vmi| vmi.metadata.uid.clone());
+    let old = before
+        .values()
+        .next()
+        .and_then(|vmi| vmi.metadata.uid.clone());
+    let machines = kind_of(at, "vm").await?;
+    let api = machines.objects(&at.case.client, Some(namespace));
+    let mut machine = Watch::start(&machines, api, &Selection::name(&object.name));
+    timeout_at(deadline, machine.synced())
+        .await
+        .map_err(|_| late(object, verb, "its watch did not start"))?
+        .map_err(lost)?;
 
     let path = format!(
         "/apis/subresources.kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{}/{verb}",
@@ -79,31 +89,55 @@ async fn machine(
         .client
         .request_text(request)
         .await
-        .map_err(|error| api_failure(&format!("to {verb} {object}"), error).about(object.clone()))?;
+        .map_err(|error| {
+            api_failure(&format!("to {verb} {object}"), error).about(object.clone())
+        })?;
     if what == Lifecycle::Start {
         return Ok(());
     }
     let gone = async {
         let mut seen = watch.catch_up();
-        while seen?.values().any(|vmi| vmi.metadata.uid == old) {
+        loop {
+            match seen?.values().next() {
+                Some(vmi) if vmi.metadata.uid == old => {}
+                None if what == Lifecycle::Restart => {}
+                _ => break,
+            }
             seen = watch.changed().await;
+        }
+        // Until its controller has looked again, the machine itself still speaks of the instance that is gone.
+        while what == Lifecycle::Restart
+            && machine.catch_up()?.values().any(is_ready)
+            && !watch.catch_up()?.values().any(is_ready)
+        {
+            tokio::select! {
+                changed = machine.changed() => changed?,
+                changed = watch.changed() => changed?,
+            };
         }
         Ok(())
     };
     match timeout_at(deadline, gone).await {
-        Ok(result) => result.map_err(lost),
+        Ok(result) => result.map_err(lost)?,
         Err(_) => {
             let state = watch.objects().values().next().map(state::describe);
-            Err(late(object, verb, state.as_deref().unwrap_or("unknown")))
+            return Err(late(object, verb, state.as_deref().unwrap_or("unknown")));
         }
     }
+    // What other watches still show of the machine and its old instance does not count from now on.
+    for seen in machine.objects().values().chain(watch.objects().values()) {
+        at.case.ledger(|ledger| ledger.renewed(seen));
+    }
+    Ok(())
 }
 
 /// As `kubectl rollout restart` and `kubectl rollout status` do it.
 async fn workload(at: At<'_, '_>, object: &ObjectRef, deadline: Instant) -> Result<(), Failure> {
     let kind = kind_of(at, &object.kind).await?;
     let api = kind.objects(&at.case.client, object.namespace.as_deref());
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let now = jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {
         "kubectl.kubernetes.io/restartedAt": now,
     }}}}});
@@ -131,9 +165,19 @@ async fn workload(at: At<'_, '_>, object: &ObjectRef, deadline: Instant) -> Resu
         Ok(result) => result.map_err(lost),
         Err(_) => {
             let state = watch.objects().values().next().map(state::describe);
-            Err(late(object, "restart", state.as_deref().unwrap_or("unknown")))
+            Err(late(
+                object,
+                "restart",
+                state.as_deref().unwrap_or("unknown"),
+            ))
         }
     }
+}
+
+fn is_ready(object: &DynamicObject) -> bool {
+    let conditions = object.data.pointer("/status/conditions");
+    let mut conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 /// Whether all of a workload's pods are of its latest template, and none of an older one is left.

@@ -216,6 +216,9 @@ impl Case<'_, '_> {
                 outcome = finally;
             }
         }
+        if self.options.cleanup == Cleanup::Leave {
+            self.context.consoles.close().await;
+        }
         if self.options.cleanup == Cleanup::Remove
             && timeout_at(cleanup, cleanup::remove_created(at, cleanup))
                 .await

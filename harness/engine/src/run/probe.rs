@@ -189,9 +189,10 @@ fn hint(outcome: &Came, start: &Start) -> Option<String> {
         Start::Container(Place { namespace, pod, .. }) => {
             (format!("kubectl -n {namespace} exec {pod} -- "), "pod")
         }
-        Start::Guest(Guest { namespace, name }) => {
-            (format!("virtctl console -n {namespace} {name}, then "), "guest")
-        }
+        Start::Guest(Guest { namespace, name }) => (
+            format!("virtctl console -n {namespace} {name}, then "),
+            "guest",
+        ),
     };
     Some(match way(outcome)? {
         Way::Blocked => format!(

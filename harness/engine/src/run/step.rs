@@ -103,14 +103,7 @@ pub(super) fn known_passed(known: &trunkline_scenario::model::ExpectedFailure) -
 async fn once(at: At<'_, '_>, planned: &PlannedStep<'_>) -> Result<Done, Stop> {
     let step = planned.step;
     // Watches stand before anything is done, so that no change is missed.
-    let waiters = try_join_all(step.until.iter().map(|spec| async {
-        let place = convert::location(spec.at());
-        let until = spec
-            .resolve(&at.case.scope())
-            .map_err(|error| convert::diagnostic(&error))?;
-        Waiter::prepare(at, until, place, planned.until(spec)).await
-    }))
-    .await?;
+    let mut waiters = prepare(at, planned).await?;
 
     let mut done = Done::default();
     let changed = match &step.action {
@@ -126,6 +119,8 @@ async fn once(at: At<'_, '_>, planned: &PlannedStep<'_>) -> Result<Done, Stop> {
         Action::Run(what, targets) => {
             at.case.ledger(crate::objects::ledger::Ledger::act);
             lifecycle::all(at, planned, *what, targets).await?;
+            // These have waited themselves. A watch from before may still show what they have seen end.
+            waiters = prepare(at, planned).await?;
             true
         }
         Action::Probe(_) => {
@@ -164,6 +159,17 @@ async fn once(at: At<'_, '_>, planned: &PlannedStep<'_>) -> Result<Done, Stop> {
     } else {
         Err(Stop::Failed(failures))
     }
+}
+
+async fn prepare(at: At<'_, '_>, planned: &PlannedStep<'_>) -> Result<Vec<Waiter>, Failure> {
+    let each = planned.step.until.iter().map(|spec| async {
+        let place = convert::location(spec.at());
+        let until = spec
+            .resolve(&at.case.scope())
+            .map_err(|error| convert::diagnostic(&error))?;
+        Waiter::prepare(at, until, place, planned.until(spec)).await
+    });
+    try_join_all(each).await
 }
 
 /// Applies the objects of a step; true when the API took any.

@@ -103,7 +103,13 @@ fn container(container: &Value, crashes: i64) -> Option<String> {
             format!("{words}: {message}")
         })
     };
-    let image = format!("the image {}", text(container, "image").unwrap_or_default());
+    // What cannot be had may also be the image of a volume; the message names the one that is meant then.
+    let own = text(container, "image").unwrap_or_default();
+    let image = if message.is_empty() || message.contains(own) {
+        format!("the image {own}")
+    } else {
+        "an image".to_owned()
+    };
     match reason {
         "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => said(&image),
         // Registries have bad moments; these words mean that the next attempt ends the same way.

@@ -7,13 +7,34 @@ use super::hopeless::{conditions, is_passing, text};
 
 /// What KubeVirt calls a machine that waits for something that does not come by itself.
 const STUCK: &[(&str, &str)] = &[
-    ("ErrorUnschedulable", "the virtual machine cannot be scheduled"),
-    ("ErrImagePull", "an image of the virtual machine cannot be had"),
-    ("ImagePullBackOff", "an image of the virtual machine cannot be had"),
-    ("ErrorPvcNotFound", "a claim of the virtual machine does not exist"),
-    ("DataVolumeError", "a data volume of the virtual machine has failed"),
-    ("CrashLoopBackOff", "the virtual machine crashes again and again"),
+    (
+        "ErrorUnschedulable",
+        "the virtual machine cannot be scheduled",
+    ),
+    (
+        "ErrImagePull",
+        "an image of the virtual machine cannot be had",
+    ),
+    (
+        "ImagePullBackOff",
+        "an image of the virtual machine cannot be had",
+    ),
+    (
+        "ErrorPvcNotFound",
+        "a claim of the virtual machine does not exist",
+    ),
+    (
+        "DataVolumeError",
+        "a data volume of the virtual machine has failed",
+    ),
+    (
+        "CrashLoopBackOff",
+        "the virtual machine crashes again and again",
+    ),
 ];
+
+/// What virt-controller says of a network whose NetworkAttachmentDefinition does not exist.
+const NO_DEFINITION: &str = "failed to locate network attachment definition";
 
 /// Conditions that hold the reason, the most telling first, and the status in which they do.
 const REASONS: &[(&str, &str)] = &[
@@ -27,8 +48,14 @@ const REASONS: &[(&str, &str)] = &[
 pub(super) fn machine(machine: &DynamicObject) -> Option<String> {
     let status = machine.data.get("status")?;
     let word = text(status, "printableStatus")?;
-    let (_, what) = STUCK.iter().find(|(stuck, _)| *stuck == word)?;
+    if word == "Stopped" && is_off(machine) {
+        return Some("the virtual machine is switched off: it is to be Halted".into());
+    }
     let why = reason(status);
+    if let Some(why) = why.as_ref().filter(|why| why.contains(NO_DEFINITION)) {
+        return Some(format!("the virtual machine cannot start: {why}"));
+    }
+    let (_, what) = STUCK.iter().find(|(stuck, _)| *stuck == word)?;
     if word == "ErrorUnschedulable" && why.as_deref().is_some_and(is_passing) {
         return None;
     }
@@ -41,6 +68,12 @@ pub(super) fn machine(machine: &DynamicObject) -> Option<String> {
         words.extend([": ", &why]);
     }
     Some(words)
+}
+
+/// Whether nobody wants this machine to run. Switching it on changes what is looked at here.
+fn is_off(machine: &DynamicObject) -> bool {
+    let spec = &machine.data["spec"];
+    text(spec, "runStrategy") == Some("Halted") || spec["running"] == false
 }
 
 pub(super) fn instance(instance: &DynamicObject) -> Option<String> {
@@ -70,8 +103,9 @@ pub(super) fn instance(instance: &DynamicObject) -> Option<String> {
     }
     let stuck = condition("Synchronized")?;
     const FINAL: &[&str] = &["FailedPvcNotFound", "ErrImagePull", "ImagePullBackOff"];
+    let message = text(stuck, "message").unwrap_or_default();
     text(stuck, "reason")
-        .filter(|reason| FINAL.contains(reason))
+        .filter(|reason| FINAL.contains(reason) || message.contains(NO_DEFINITION))
         .map(|_| because("the virtual machine instance cannot start"))
 }
 
@@ -127,15 +161,63 @@ mod tests {
     #[test]
     fn every_word_for_being_stuck_is_known_and_no_other_one() {
         for (word, _) in STUCK {
-            assert!(machine(&object(json!({"printableStatus": word}))).is_some(), "{word}");
+            assert!(
+                machine(&object(json!({"printableStatus": word}))).is_some(),
+                "{word}"
+            );
         }
-        for word in ["Stopped", "Provisioning", "Starting", "Running", "Paused", "Stopping", "Migrating", "WaitingForVolumeBinding", "Unknown"] {
-            assert_eq!(machine(&object(json!({"printableStatus": word}))), None, "{word}");
+        for word in [
+            "Stopped",
+            "Provisioning",
+            "Starting",
+            "Running",
+            "Paused",
+            "Stopping",
+            "Migrating",
+            "WaitingForVolumeBinding",
+            "Unknown",
+        ] {
+            assert_eq!(
+                machine(&object(json!({"printableStatus": word}))),
+                None,
+                "{word}"
+            );
         }
         assert_eq!(
             machine(&object(json!({"printableStatus": "CrashLoopBackOff", "startFailure": {"consecutiveFailCount": 3}}))).unwrap(),
             "the virtual machine crashes again and again: CrashLoopBackOff, 3 times"
         );
+    }
+
+    #[test]
+    fn a_machine_that_is_switched_off_does_not_come_up_by_itself() {
+        let with = |spec: Value, word: &str| {
+            let mut machine = object(json!({"printableStatus": word}));
+            machine.data["spec"] = spec;
+            super::machine(&machine)
+        };
+        for spec in [json!({"runStrategy": "Halted"}), json!({"running": false})] {
+            assert!(with(spec.clone(), "Stopped").is_some());
+            assert_eq!(with(spec, "Stopping"), None);
+        }
+        for spec in [
+            json!({"runStrategy": "Always"}),
+            json!({"runStrategy": "Manual"}),
+        ] {
+            assert_eq!(with(spec, "Stopped"), None);
+        }
+    }
+
+    #[test]
+    fn a_machine_waits_in_vain_for_a_network_that_does_not_exist() {
+        let message = "failed to render launch manifest: failed to locate network attachment definition n/net";
+        let status = json!({"printableStatus": "Starting", "phase": "Pending", "conditions": [
+            {"type": "Synchronized", "status": "False", "reason": "FailedCreate", "message": message}]});
+        assert_eq!(
+            machine(&object(status.clone())).unwrap(),
+            format!("the virtual machine cannot start: FailedCreate: {message}")
+        );
+        assert!(instance(&object(status)).unwrap().ends_with(message));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 pub(crate) mod condition;
 pub(crate) mod hopeless;
-pub(crate) mod state;
 mod machines;
+pub(crate) mod state;
 mod subjects;
 mod warnings;
 

@@ -19,8 +19,8 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::{Request, Response, StatusCode, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use kubeapi::{ApiService, Body};
 use kube::Client;
+use kubeapi::{ApiService, Body};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -126,10 +126,17 @@ impl Machine {
 
     /// Somebody types.
     pub fn type_in(&self, text: &str) {
-        self.keyboard.lock().unwrap().write_all(text.as_bytes()).unwrap();
+        self.keyboard
+            .lock()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
     }
 
-    async fn serve(self: Arc<Self>, mut socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>) {
+    async fn serve(
+        self: Arc<Self>,
+        mut socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>,
+    ) {
         let (sender, mut screen) = mpsc::unbounded_channel();
         // The one before is thrown out without a word.
         *self.watcher.lock().unwrap() = Some(sender);
@@ -254,7 +261,10 @@ fn show(mut screen: File, watcher: &Mutex<Option<mpsc::UnboundedSender<Vec<u8>>>
 
 /// Every machine of a test, by namespace and name.
 #[derive(Clone, Default)]
-pub struct Machines(Arc<Mutex<HashMap<(String, String), Arc<Machine>>>>, Arc<Mutex<Vec<String>>>);
+pub struct Machines(
+    Arc<Mutex<HashMap<(String, String), Arc<Machine>>>>,
+    Arc<Mutex<Vec<String>>>,
+);
 
 impl Machines {
     pub fn start(&self, namespace: &str, name: &str, like: &Like) -> Arc<Machine> {
@@ -282,7 +292,9 @@ impl Machines {
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
                         let (machines, rest) = (machines.clone(), rest.clone());
-                        async move { Ok::<_, std::convert::Infallible>(machines.answer(request, rest).await) }
+                        async move {
+                            Ok::<_, std::convert::Infallible>(machines.answer(request, rest).await)
+                        }
                     });
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -305,7 +317,10 @@ impl Machines {
                     self.console(request, namespace, name)
                 }
                 [namespace, "virtualmachines", name, verb] => {
-                    self.1.lock().unwrap().push(format!("{verb} {namespace}/{name}"));
+                    self.1
+                        .lock()
+                        .unwrap()
+                        .push(format!("{verb} {namespace}/{name}"));
                     plain(StatusCode::ACCEPTED, "")
                 }
                 _ => plain(StatusCode::NOT_FOUND, "404: Page Not Found"),
@@ -317,7 +332,12 @@ impl Machines {
         }
     }
 
-    fn console(&self, mut request: Request<Incoming>, namespace: &str, name: &str) -> Response<Body> {
+    fn console(
+        &self,
+        mut request: Request<Incoming>,
+        namespace: &str,
+        name: &str,
+    ) -> Response<Body> {
         let found = self
             .0
             .lock()
@@ -335,12 +355,16 @@ impl Machines {
             return status(StatusCode::BAD_REQUEST, &message, "BadRequest");
         }
         let key = request.headers()[header::SEC_WEBSOCKET_KEY].clone();
-        assert_eq!(request.headers()[header::SEC_WEBSOCKET_PROTOCOL], "plain.kubevirt.io");
+        assert_eq!(
+            request.headers()[header::SEC_WEBSOCKET_PROTOCOL],
+            "plain.kubevirt.io"
+        );
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             if let Ok(upgraded) = upgrade.await {
                 let socket =
-                    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+                    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None)
+                        .await;
                 machine.serve(socket).await;
             }
         });
@@ -348,7 +372,10 @@ impl Machines {
             .status(StatusCode::SWITCHING_PROTOCOLS)
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "websocket")
-            .header(header::SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()))
+            .header(
+                header::SEC_WEBSOCKET_ACCEPT,
+                derive_accept_key(key.as_bytes()),
+            )
             .header(header::SEC_WEBSOCKET_PROTOCOL, "plain.kubevirt.io")
             .body(Body::empty())
             .unwrap()
@@ -356,7 +383,10 @@ impl Machines {
 }
 
 fn plain(code: StatusCode, text: &'static str) -> Response<Body> {
-    Response::builder().status(code).body(Body::from(text)).unwrap()
+    Response::builder()
+        .status(code)
+        .body(Body::from(text))
+        .unwrap()
 }
 
 fn status(code: StatusCode, message: &str, reason: &str) -> Response<Body> {

@@ -208,7 +208,7 @@ impl Guest {
     }
 
     /// Waits until the machine is off.
-    pub fn is_off(mut self) -> bool {
+    pub fn goes_off(mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if self.child.try_wait().unwrap().is_some() {

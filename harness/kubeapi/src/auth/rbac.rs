@@ -145,27 +145,33 @@ pub fn rules(core: &Core, binding: &Value, namespace: Option<&str>) -> Vec<Value
     let Some(role) = role else {
         return Vec::new();
     };
-    if !object::at(&role.object, &["aggregationRule"]).is_object() {
-        return object::list(&role.object, &["rules"]).to_vec();
-    }
-    aggregated(core, &role.object)
+    let mut taken = Vec::new();
+    collect(core, &role.object, &mut taken)
 }
 
-/// The rules of every cluster role that an aggregated one selects.
-fn aggregated(core: &Core, role: &Value) -> Vec<Value> {
+/// A role's own rules, or those of every cluster role that it selects: `admin` takes in `edit`, which takes in others.
+fn collect(core: &Core, role: &Value, taken: &mut Vec<String>) -> Vec<Value> {
+    if !object::at(role, &["aggregationRule"]).is_object() {
+        return object::list(role, &["rules"]).to_vec();
+    }
     let selectors = object::list(role, &["aggregationRule", "clusterRoleSelectors"]);
-    core.store
-        .list(CLUSTER_ROLES, None)
-        .entries
-        .iter()
-        .filter(|entry| {
-            let labels = object::at(&entry.object, &["metadata", "labels"]);
-            selectors
-                .iter()
-                .any(|s| crate::kinds::workloads::selects(s, labels))
-        })
-        .flat_map(|entry| object::list(&entry.object, &["rules"]).to_vec())
-        .collect()
+    taken.push(object::name(role).to_owned());
+    let mut rules: Vec<Value> = Vec::new();
+    for entry in &core.store.list(CLUSTER_ROLES, None).entries {
+        let labels = object::at(&entry.object, &["metadata", "labels"]);
+        let selected = selectors
+            .iter()
+            .any(|s| crate::kinds::workloads::selects(s, labels));
+        // Roles may select each other.
+        if selected && !taken.iter().any(|name| name == object::name(&entry.object)) {
+            for rule in collect(core, &entry.object, taken) {
+                if !rules.contains(&rule) {
+                    rules.push(rule);
+                }
+            }
+        }
+    }
+    rules
 }
 
 fn rule_allows(rule: &Value, action: &Action<'_>) -> bool {

@@ -56,6 +56,7 @@ tests![
     lifecycle::liveness_restarts,
     lifecycle::deadlines,
     workloads::deployments_roll,
+    workloads::deployments_recreate,
     workloads::jobs_complete,
     workloads::jobs_give_up,
     workloads::stateful_sets_count,

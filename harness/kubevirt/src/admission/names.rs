@@ -115,7 +115,7 @@ mod tests {
         assert!(matches("pc-q35*", "pc-q35-10.0"));
         assert!(!matches("q35*", "pc-i440fx"));
         assert!(is_port_name("http") && !is_port_name("80") && !is_port_name("a--b"));
-        assert!(is_pci_address("0000:1f:00.7") && !is_pci_address("0000:2f:00.0"));
+        assert!(is_pci_address("0000:1f:00.7") && !is_pci_address("0000:00:2f.0"));
         assert_eq!(label("Web").len(), 1);
     }
 }

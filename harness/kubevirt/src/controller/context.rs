@@ -23,6 +23,8 @@ pub(super) struct Context {
     pub client: Client,
     pub recorder: Recorder,
     pub config: ControllerConfig,
+    /// Who made this machine's processor, if KubeVirt has a word for it.
+    pub vendor: Option<&'static str>,
 }
 
 impl Context {

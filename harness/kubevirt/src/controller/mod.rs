@@ -4,6 +4,7 @@
 mod cluster;
 mod conditions;
 mod context;
+mod data_volume;
 pub mod events;
 mod launcher;
 mod owner;
@@ -37,10 +38,6 @@ pub struct ControllerConfig {
     pub pull_policy: String,
     /// The KubeVirt object that is made if there is none.
     pub kubevirt: KubeVirtSpec,
-    /// Nodes can accelerate machines.
-    pub kvm: bool,
-    /// `AMD`, `Intel` or nothing.
-    pub cpu_vendor: String,
 }
 
 impl Default for ControllerConfig {
@@ -51,8 +48,6 @@ impl Default for ControllerConfig {
             launcher_image: "quay.io/kubevirt/virt-launcher:v1.8.4".to_owned(),
             pull_policy: "IfNotPresent".to_owned(),
             kubevirt: kubevirt(),
-            kvm: false,
-            cpu_vendor: String::new(),
         }
     }
 }
@@ -89,6 +84,9 @@ fn kubevirt() -> KubeVirtSpec {
     }
 }
 
+/// The definition of DataVolumes, which are CDI's and not KubeVirt's.
+pub(crate) use data_volume::kind::definition as data_volume_definition;
+
 /// Running controllers; they end when this is dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -99,6 +97,7 @@ pub struct Running {
 pub fn start(client: Client, config: ControllerConfig) -> Running {
     let context = Arc::new(Context {
         recorder: Recorder::start(client.clone()),
+        vendor: cluster::vendor(),
         client,
         config,
     });
@@ -110,6 +109,8 @@ pub fn start(client: Client, config: ControllerConfig) -> Running {
         cluster::installation,
     ));
     tasks.spawn(cluster::nodes(Arc::clone(&context)));
+    let kinds = "datavolumes.cdi.kubevirt.io";
+    tasks.spawn(once_served(kinds, Arc::clone(&context), data_volume::run));
     let kinds = "virtualmachineinstances.kubevirt.io";
     tasks.spawn(once_served(kinds, Arc::clone(&context), vmi::run));
     let kinds = "virtualmachines.kubevirt.io";

@@ -9,7 +9,10 @@ use schema::Fields;
 /// The CustomResourceDefinitions of the kinds that trunkline serves.
 pub fn crds() -> Vec<Value> {
     let fields = Fields::embedded();
-    KINDS.iter().map(|kind| kind.definition(&fields)).collect()
+    let kinds = KINDS.iter().map(|kind| kind.definition(&fields));
+    kinds
+        .chain([crate::controller::data_volume_definition()])
+        .collect()
 }
 
 const VERSIONS: [(&str, bool); 2] = [("v1", true), ("v1alpha3", false)];

@@ -81,13 +81,9 @@ async fn send(
     let mut buffer = BytesMut::with_capacity(CHUNK);
     loop {
         buffer.reserve(CHUNK);
+        // In this order: an answer comes before what the machine makes of all that the client sent after its question.
         let frame = tokio::select! {
-            read = machine.read_buf(&mut buffer) => {
-                if read? == 0 {
-                    return Ok(());
-                }
-                frames::binary(buffer.split().freeze())
-            }
+            biased;
             Some(answer) = answers.recv() => match answer {
                 Answer::Frame(frame) => frame,
                 Answer::End(frame) => {
@@ -96,6 +92,12 @@ async fn send(
                 }
             },
             () = next(&mut pings) => frames::ping(b"keep alive"),
+            read = machine.read_buf(&mut buffer) => {
+                if read? == 0 {
+                    return Ok(());
+                }
+                frames::binary(buffer.split().freeze())
+            }
         };
         client.write_all(&frame).await?;
         client.flush().await?;

@@ -80,7 +80,6 @@ impl Cluster {
         nodes.create(&PostParams::default(), &node).await.unwrap();
         let config = ControllerConfig {
             launcher_image: "kvlab/virt-launcher:v1.8.4".to_owned(),
-            cpu_vendor: "AMD".to_owned(),
             ..ControllerConfig::default()
         };
         let controller = server.client("system:serviceaccount:kubevirt:kubevirt-controller");
@@ -179,7 +178,10 @@ impl Cluster {
             return json!(found.unwrap());
         }
         let found = json!(self.api::<K>().get_opt(name).await.unwrap());
-        panic!("{name} never was {what}: {found:#}\n{}", self.events().await);
+        panic!(
+            "{name} never was {what}: {found:#}\n{}",
+            self.events().await
+        );
     }
 
     pub async fn printable(&self, name: &str, word: &str) -> Value {
@@ -216,7 +218,11 @@ impl Cluster {
             }
         };
         let found = tokio::time::timeout(PATIENCE, found).await;
-        assert!(found.is_ok(), "no event {text:?} in\n{}", self.events().await);
+        assert!(
+            found.is_ok(),
+            "no event {text:?} in\n{}",
+            self.events().await
+        );
     }
 
     /// The place in the log where what comes now will be.

@@ -130,7 +130,9 @@ async fn bindings_must_be_registered() {
     let cluster = Cluster::start().await;
     let kubevirt: Api<KubeVirt> = Api::namespaced(cluster.client.clone(), "kubevirt");
     let there = |kv: Option<&KubeVirt>| kv.is_some();
-    await_condition(kubevirt.clone(), "kubevirt", there).await.unwrap();
+    await_condition(kubevirt.clone(), "kubevirt", there)
+        .await
+        .unwrap();
     let mut vmi = machine("x", json!({}))["spec"]["template"].clone();
     vmi["metadata"] = json!({"name": "registered"});
     vmi["spec"]["domain"]["devices"]["interfaces"] =
@@ -142,13 +144,17 @@ async fn bindings_must_be_registered() {
     vmi["metadata"] = json!({"name": "unknown"});
     let mut without = machine("x", json!({}))["spec"]["template"].clone();
     without["metadata"] = json!({"name": "unknown"});
-    without["spec"]["volumes"] = json!([{"name": "root", "persistentVolumeClaim": {"claimName": "late"}}]);
+    without["spec"]["volumes"] =
+        json!([{"name": "root", "persistentVolumeClaim": {"claimName": "late"}}]);
     without["spec"]["domain"] = vmi["spec"]["domain"].clone();
     cluster.create::<VirtualMachineInstance>(without).await;
     cluster.event("unknown FailedPvcNotFound").await;
     let nothing = json!({"spec": {"configuration": {"network": {"binding": {"l2bridge": null}}}}});
     let params = PatchParams::default();
-    kubevirt.patch("kubevirt", &params, &Patch::Merge(nothing)).await.unwrap();
+    kubevirt
+        .patch("kubevirt", &params, &Patch::Merge(nothing))
+        .await
+        .unwrap();
     cluster.create::<PersistentVolumeClaim>(claim("late")).await;
     let vmi = cluster
         .until::<VirtualMachineInstance>("unknown", "refused", |vmi| {
@@ -189,7 +195,9 @@ async fn launchers_that_die_are_a_crash_loop() {
     let waiting = |vm: &Value| {
         vm["status"]["created"].is_null() && vm["status"]["printableStatus"] == "CrashLoopBackOff"
     };
-    cluster.until::<VirtualMachine>("vm", "waiting", waiting).await;
+    cluster
+        .until::<VirtualMachine>("vm", "waiting", waiting)
+        .await;
     // and over when the machine is no longer wanted
     cluster
         .patch::<VirtualMachine>("vm", json!({"spec": {"running": false}}))

@@ -82,7 +82,9 @@ async fn running_starts_and_stops() {
     let stopped = |vm: &Value| {
         vm["status"]["ready"].is_null() && vm["status"]["printableStatus"] == "Stopped"
     };
-    cluster.until::<VirtualMachine>("vm", "stopped", stopped).await;
+    cluster
+        .until::<VirtualMachine>("vm", "stopped", stopped)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 #![allow(clippy::needless_pass_by_value)] // literals read best by value
 
 mod cluster;
+mod data_volumes;
 mod failures;
 mod flat;
 mod installation;

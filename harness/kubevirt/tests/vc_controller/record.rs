@@ -72,7 +72,9 @@ pub fn note_event(sequences: &mut Sequences, about: &str, event: &str) {
     // in which order different writers come is a matter of luck
     let (_, source) = head.iter().find_map(|w| w.split_once("from=")).unwrap();
     let source = source.split('/').next().unwrap();
-    let known = sequences.entry(format!("{about} events of {source}")).or_default();
+    let known = sequences
+        .entry(format!("{about} events of {source}"))
+        .or_default();
     if !known.contains(&text) {
         known.push(text);
     }
@@ -94,7 +96,9 @@ pub fn note(sequences: &mut Sequences, object: &str, path: &str, value: Option<V
 /// Without what no two runs have in common.
 fn normal(text: &str) -> String {
     // which of two equal nodes it was is a matter of luck
-    let text = &text.replace("worker2", "worker").replace("lab-worker", "kv-worker");
+    let text = &text
+        .replace("worker2", "worker")
+        .replace("lab-worker", "kv-worker");
     let mut words = String::new();
     if text.starts_with("\"10.244.") || text.starts_with("\"10.245.") {
         return "<ip>".to_owned();
@@ -198,9 +202,8 @@ impl Known {
     /// Whether these are just the known differences.
     pub fn explains(&self, timeline: &str, found: &BTreeMap<String, (String, String)>) -> bool {
         let mut all = found.iter();
-        let known = all.all(|(path, (recorded, here))| {
-            self.of(timeline).any(|b| b.is(path, recorded, here))
-        });
+        let known = all
+            .all(|(path, (recorded, here))| self.of(timeline).any(|b| b.is(path, recorded, here)));
         known
             && self
                 .of(timeline)
@@ -208,7 +211,9 @@ impl Known {
     }
 
     fn of(&self, timeline: &str) -> impl Iterator<Item = &Block> {
-        self.blocks.iter().filter(move |b| b.timeline == "*" || b.timeline == timeline)
+        self.blocks
+            .iter()
+            .filter(move |b| b.timeline == "*" || b.timeline == timeline)
     }
 
     /// Holds that exactly the known differences exist.

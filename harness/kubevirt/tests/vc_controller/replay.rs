@@ -229,11 +229,23 @@ async fn a_machine_lives_as_recorded() {
 
     let mark = cluster.mark();
     cluster.behaviour.lock().unwrap().slow = true;
-    let vmi = cluster.api::<VirtualMachineInstance>().get("tiny").await.unwrap();
+    let vmi = cluster
+        .api::<VirtualMachineInstance>()
+        .get("tiny")
+        .await
+        .unwrap();
     let uid = vmi.metadata.uid.unwrap();
     let restart = json!([{"action": "Stop", "uid": uid}, {"action": "Start"}]);
-    cluster.patch_status::<VirtualMachine>("tiny", json!({"stateChangeRequests": restart})).await;
-    compare(&cluster, mark, "restart", include_str!("../recorded/timelines/restart.txt")).await;
+    cluster
+        .patch_status::<VirtualMachine>("tiny", json!({"stateChangeRequests": restart}))
+        .await;
+    compare(
+        &cluster,
+        mark,
+        "restart",
+        include_str!("../recorded/timelines/restart.txt"),
+    )
+    .await;
     let mark = cluster.mark();
     cluster.behaviour.lock().unwrap().slow = false;
     let touch = json!({"metadata": {"annotations": {"look": "again"}}});
@@ -245,7 +257,6 @@ async fn a_machine_lives_as_recorded() {
             && seen.contains_key("vm/tiny status.conditions[AgentConnected].type")
     };
     cluster.seen(mark, agent_is_seen).await;
-
 
     let mark = cluster.mark();
     cluster
@@ -321,7 +332,9 @@ async fn a_machine_on_a_secondary_network_lives_as_recorded() {
     let cluster = Cluster::start().await;
     let recorded = include_str!("../recorded/timelines/secondary.txt");
     let text = |path: &str| -> Value {
-        let line = recorded.lines().find_map(|l| l.strip_prefix(&format!("  = {path}: ")));
+        let line = recorded
+            .lines()
+            .find_map(|l| l.strip_prefix(&format!("  = {path}: ")));
         serde_json::from_str(line.unwrap()).unwrap()
     };
     let cloud_init = "spec.template.spec.volumes[cloudinit].cloudInitNoCloud";

@@ -20,6 +20,8 @@ pub struct Behaviour {
     pub unschedulable: Option<String>,
     /// The kubelet cannot have an image: reason and message.
     pub image: Option<(String, String)>,
+    /// Claims cannot be filled.
+    pub import_fails: bool,
     /// The launcher ends before the machine runs.
     pub launcher_dies: bool,
     /// A machine that is told to shut down takes its time.
@@ -78,12 +80,54 @@ impl Site {
             .map(|vmi| (vmi.uid().unwrap(), vmi))
             .collect();
         let pods = Api::<Pod>::all(self.client.clone());
-        for pod in pods.list(&ListParams::default()).await.into_iter().flatten() {
-            let vmi = machines.get(&pod.labels()["kubevirt.io/created-by"]);
+        for pod in pods
+            .list(&ListParams::default())
+            .await
+            .into_iter()
+            .flatten()
+        {
+            let Some(machine) = pod.labels().get("kubevirt.io/created-by") else {
+                self.importer(&pod, &behaviour).await;
+                continue;
+            };
+            let vmi = machines.get(machine);
             self.pod(&pod, vmi, &behaviour).await;
         }
         for vmi in machines.values() {
             self.machine(vmi, &behaviour).await;
+        }
+    }
+
+    /// A pod that fills a claim.
+    async fn importer(&self, pod: &Pod, behaviour: &Behaviour) {
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        if pod.spec.as_ref().unwrap().node_name.is_none() {
+            bind(&self.client, pod).await;
+        } else if phase == Some("Pending") {
+            let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap());
+            let (phase, state) = if behaviour.import_fails {
+                let last =
+                    json!({"terminated": {"exitCode": 1, "message": "no space left on device\n"}});
+                let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+                ("Running", json!({"state": waiting, "lastState": last}))
+            } else {
+                (
+                    "Succeeded",
+                    json!({"state": {"terminated": {"exitCode": 0}}}),
+                )
+            };
+            let mut container = state;
+            for (key, value) in [
+                ("name", json!("importer")),
+                ("image", json!("")),
+                ("imageID", json!("")),
+                ("ready", json!(false)),
+                ("restartCount", json!(0)),
+            ] {
+                container[key] = value;
+            }
+            let status = json!({"phase": phase, "containerStatuses": [container]});
+            patch_pod(&api, &pod.name_any(), status).await;
         }
     }
 
@@ -179,8 +223,9 @@ impl Site {
                     ready["message"] = Value::Null;
                 } else {
                     let gate = "\"kubevirt.io/virtual-machine-unpaused\"";
-                    let message =
-                        format!("the status of pod readiness gate {gate} is not \"True\", but False");
+                    let message = format!(
+                        "the status of pod readiness gate {gate} is not \"True\", but False"
+                    );
                     ready["reason"] = json!("ReadinessGatesNotReady");
                     ready["message"] = json!(message);
                 }
@@ -195,13 +240,21 @@ impl Site {
             return;
         };
         let networks: Vec<Value> = serde_json::from_str(networks).unwrap();
-        let mut status = vec![json!({"name": "ovn-kubernetes", "interface": "eth0", "default": true})];
-        status.extend(networks.iter().map(|n| json!({"interface": n["interface"]})));
+        let mut status =
+            vec![json!({"name": "ovn-kubernetes", "interface": "eth0", "default": true})];
+        status.extend(
+            networks
+                .iter()
+                .map(|n| json!({"interface": n["interface"]})),
+        );
         let status = json!(status).to_string();
-        let patch = json!({"metadata": {"annotations": {"k8s.v1.cni.cncf.io/network-status": status}}});
+        let patch =
+            json!({"metadata": {"annotations": {"k8s.v1.cni.cncf.io/network-status": status}}});
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap());
         let params = PatchParams::default();
-        api.patch(&pod.name_any(), &params, &Patch::Merge(patch)).await.unwrap();
+        api.patch(&pod.name_any(), &params, &Patch::Merge(patch))
+            .await
+            .unwrap();
     }
 
     async fn machine(&self, vmi: &VirtualMachineInstance, behaviour: &Behaviour) {
@@ -234,10 +287,15 @@ impl Site {
             }
             Some(VmiPhase::Scheduled) => {
                 let mut interfaces = json!(status.interfaces);
-                for (index, interface) in interfaces.as_array_mut().unwrap().iter_mut().enumerate() {
-                    let multus = interface["infoSource"].as_str().map_or(String::new(), |m| format!(", {m}"));
+                for (index, interface) in interfaces.as_array_mut().unwrap().iter_mut().enumerate()
+                {
+                    let multus = interface["infoSource"]
+                        .as_str()
+                        .map_or(String::new(), |m| format!(", {m}"));
                     interface["infoSource"] = json!(format!("domain{multus}"));
-                    let mac = vmi.spec.domain.devices.interfaces[index].mac_address.clone();
+                    let mac = vmi.spec.domain.devices.interfaces[index]
+                        .mac_address
+                        .clone();
                     interface["mac"] = json!(mac.unwrap_or_else(|| "2a:6d:a9:a8:7d:ca".to_owned()));
                     interface["linkState"] = json!("up");
                     interface["queueCount"] = json!(1);
@@ -270,7 +328,8 @@ impl Site {
                     "ShuttingDown",
                     "Signaled Graceful Shutdown",
                 );
-                if behaviour.slow {
+                // a guest takes longer than the controllers do
+                if behaviour.slow || !is_terminating(vmi) {
                     return;
                 }
                 self.event(
@@ -305,13 +364,17 @@ impl Site {
 
 /// Both controllers have noted what there is to note of its end.
 fn is_seen_ending(vmi: &VirtualMachineInstance) -> bool {
-    let ready = vmi.status.as_ref().and_then(|s| s.conditions.find("Ready"));
     let held = vmi
         .finalizers()
         .iter()
         .any(|f| f == "kubevirt.io/virtualMachineControllerFinalize");
+    is_terminating(vmi) && (vmi.owner_references().is_empty() || !held)
+}
+
+fn is_terminating(vmi: &VirtualMachineInstance) -> bool {
+    let status = vmi.status.as_ref();
+    let ready = status.and_then(|s| s.conditions.find("Ready"));
     ready.and_then(|c| c.reason.as_deref()) == Some("PodTerminating")
-        && (vmi.owner_references().is_empty() || !held)
 }
 
 fn phase(vmi: &VirtualMachineInstance) -> Option<VmiPhase> {

@@ -40,7 +40,9 @@ pub(super) fn unknown(object: &Node, kind: &str) -> Vec<Diagnostic> {
 fn check(node: &Node, type_: &str, found: &mut Vec<Diagnostic>) {
     if let Some(item) = enclosed(type_, '[', ']') {
         if let Kind::List(items) = &node.kind {
-            items.iter().for_each(|node| check(node, item, found));
+            for node in items {
+                check(node, item, found);
+            }
         }
         return;
     }

@@ -65,7 +65,10 @@ impl Machine<'_> {
                 let error = Diagnostic::error(
                     Code::BadMachine,
                     &at.at,
-                    format!("the {what} `{name}` of {} has no namesake among its {other}", self.name),
+                    format!(
+                        "the {what} `{name}` of {} has no namesake among its {other}",
+                        self.name
+                    ),
                 );
                 let there: Vec<String> = names.by_ref().map(|(name, _)| name).collect();
                 let near = suggest::closest(&name, there.iter().map(String::as_str));
@@ -94,8 +97,12 @@ impl Machine<'_> {
             && !is_mac(mac)
         {
             found.push(
-                Diagnostic::error(Code::BadMachine, &at.at, format!("`{mac}` is not a MAC address"))
-                    .help("write six bytes, as in `02:00:00:00:00:01`"),
+                Diagnostic::error(
+                    Code::BadMachine,
+                    &at.at,
+                    format!("`{mac}` is not a MAC address"),
+                )
+                .help("write six bytes, as in `02:00:00:00:00:01`"),
             );
         }
         let network = self
@@ -110,7 +117,9 @@ impl Machine<'_> {
                 Diagnostic::error(
                     Code::BadMachine,
                     &masquerade.at,
-                    format!("`masquerade` is for the pod network only, and `{name}` is a secondary one"),
+                    format!(
+                        "`masquerade` is for the pod network only, and `{name}` is a secondary one"
+                    ),
                 )
                 .help("write `bridge: {}`"),
             );

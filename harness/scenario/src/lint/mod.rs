@@ -9,6 +9,7 @@ mod objects;
 mod uses;
 mod world;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -23,6 +24,21 @@ pub(crate) fn scenario(scenario: &Scenario, complete: bool) -> Vec<Diagnostic> {
         found.extend(networks::check(scenario));
     }
     found
+}
+
+/// What a scenario uses of a captured value: `ip` and `mac` for `${server.ip}` and `${server.mac}`.
+pub(crate) fn fields_used(scenario: &Scenario, name: &str) -> BTreeSet<String> {
+    let spec = &scenario.spec;
+    let steps = spec.steps.iter().chain(&spec.catch).chain(&spec.finally);
+    steps
+        .flat_map(|step| {
+            let lets = step.lets.iter().flat_map(|one| uses::capture(&one.capture));
+            let statements = step.statements.iter().flat_map(uses::statement);
+            uses::before(step).into_iter().chain(lets).chain(statements)
+        })
+        .filter(|used| used.name == name)
+        .filter_map(|used| used.fields.into_iter().next())
+        .collect()
 }
 
 /// Parameters that no case uses, or that a capture hides.

@@ -1,5 +1,7 @@
 //! Captures: values read from objects so that nothing that varies is written down.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::cel::{Cel, CelError};
@@ -139,6 +141,31 @@ impl Capture {
             | Self::Field { object, .. }
             | Self::Object { object }
             | Self::Cel { object, .. } => object,
+        }
+    }
+
+    /// Reads the value, and has it wait for what is used of it: an attachment is there before its address is.
+    pub fn extract_with(
+        &self,
+        object: &Value,
+        scope: &Scope,
+        fields: &BTreeSet<String>,
+    ) -> Result<Value, NotYet> {
+        let value = self.extract(object, scope)?;
+        let whole = matches!(
+            self,
+            Self::Network { field: None, .. } | Self::Interface { field: None, .. }
+        );
+        let lacks = |field: &&String| {
+            AttachmentField::names().any(|name| name == field.as_str())
+                && value.get(field.as_str()).is_none()
+        };
+        match fields.iter().find(lacks).filter(|_| whole) {
+            Some(field) => Err(NotYet::Missing(format!(
+                "the attachment `{}` has no {field} in its status",
+                value["name"].as_str().unwrap_or("?"),
+            ))),
+            None => Ok(value),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A scenario as a whole.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,6 +30,11 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// The fields of a captured value that the scenario uses, as `ip` in `${server.ip}`.
+    pub fn fields_used(&self, name: &str) -> BTreeSet<String> {
+        crate::lint::fields_used(self, name)
+    }
+
     /// `overlay-ipam`, or `placement[same-node,layer2]` with parameters.
     pub fn full_name(&self) -> String {
         format!("{}{}", self.name, self.case)

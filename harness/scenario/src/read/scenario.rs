@@ -7,11 +7,13 @@ use indexmap::IndexMap;
 use super::value::one_or_many;
 use super::{Fields, Reader};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::grammar::{LOGIN, METADATA, NAMESPACE, ORIGIN, REQUIRES, SCENARIO, SPEC, timeout_record};
+use crate::grammar::{
+    LOGIN, METADATA, NAMESPACE, ORIGIN, REQUIRES, SCENARIO, SPEC, timeout_record,
+};
 use crate::manifest::Manifests;
 use crate::model::{
-    CaseId, Login, Namespace, NamespaceName, ObjectRef, Phrase, Requires, Scenario, Scope, Sdn, SourceNote, Spec,
-    TimeoutKind, Timeouts,
+    CaseId, Login, Namespace, NamespaceName, ObjectRef, Phrase, Requires, Scenario, Scope, Sdn,
+    SourceNote, Spec, TimeoutKind, Timeouts,
 };
 use crate::node::{Kind, Node};
 use crate::span::Located;
@@ -243,7 +245,9 @@ impl Reader<'_> {
                         &item.at,
                         "this login is for virtual machines that have one already",
                     )
-                    .help("name the virtual machines of each with `vms`; one may be for all others"),
+                    .help(
+                        "name the virtual machines of each with `vms`; one may be for all others",
+                    ),
                 );
             }
             logins.push(login);

@@ -6,8 +6,8 @@ use super::{Fields, Reader, first_line, with_article};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::grammar::{APPLY, CAPTURE, DELETE, KNOWN, REJECTED, RETRY, STATEMENT, STEP, UNTIL};
 use crate::model::{
-    Action, Apply, CaptureSpec, Condition, Delete, ExpectedFailure, Late, Let, Lifecycle, ObjectRef,
-    Phrase, Rejected, Retry, Statement, Step, Target, Until, UntilSpec, is_name,
+    Action, Apply, CaptureSpec, Condition, Delete, ExpectedFailure, Late, Let, Lifecycle,
+    ObjectRef, Phrase, Rejected, Retry, Statement, Step, Target, Until, UntilSpec, is_name,
 };
 use crate::node::{Entry, Kind, Node};
 use crate::sentence;
@@ -143,9 +143,16 @@ impl Reader<'_> {
                     Diagnostic::error(
                         Code::BadValue,
                         target.at(),
-                        format!("`{}` does not go with {}", what.verb(), with_article(&object.kind)),
+                        format!(
+                            "`{}` does not go with {}",
+                            what.verb(),
+                            with_article(&object.kind)
+                        ),
                     )
-                    .help(format!("it goes with {}", suggest::listed(what.kinds().iter().copied()))),
+                    .help(format!(
+                        "it goes with {}",
+                        suggest::listed(what.kinds().iter().copied())
+                    )),
                 );
                 return None;
             }

@@ -175,9 +175,7 @@ impl Images {
     pub fn guest_of(&self, reference: &str) -> Result<Option<Guest>, ImageError> {
         let asked = parse(reference)?;
         let entry = self.catalogue.find(&asked);
-        Ok(entry
-            .filter(|_| self.is_offline())
-            .and_then(Entry::guest))
+        Ok(entry.filter(|_| self.is_offline()).and_then(Entry::guest))
     }
 
     /// Whether nothing is had but what is built here.

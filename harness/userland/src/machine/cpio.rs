@@ -36,13 +36,8 @@ impl<W: Write> Archive<W> {
         let name = u32::try_from(path.len() + 1).map_err(too_large)?;
         // Inode, mode, owner, group, links, time, size, two device numbers, length of the name, checksum.
         let fields = [self.entries, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name, 0];
-        let mut header = String::from("070701");
-        for field in fields {
-            header.push_str(&format!("{field:08X}"));
-        }
-        header.push_str(path);
-        header.push('\0');
-        self.padded(header.as_bytes())?;
+        let fields: String = fields.map(|field| format!("{field:08X}")).concat();
+        self.padded(format!("070701{fields}{path}\0").as_bytes())?;
         self.padded(bytes)
     }
 
@@ -68,7 +63,7 @@ mod tests {
         assert!(text.starts_with("07070100000001000041ED"), "{text}");
         let file = text.find("070701000000020000 81ED".replace(' ', "").as_str());
         assert_eq!(file, Some(116));
-        assert!(text.contains("init\0\0hello\0\0\0070701"), "{text:?}");
+        assert!(text.contains("init\0\0hello\0\0\x00070701"), "{text:?}");
         assert!(text.ends_with("TRAILER!!!\0\0\0\0"), "{text:?}");
         assert_eq!(text.len() % 4, 0);
     }

@@ -104,7 +104,10 @@ mod tests {
     fn other_images_are_refused_by_name() {
         let (_root, image) = self::image(&[("etc/x", b"")]);
         let message = find(&image).unwrap_err().to_string();
-        assert!(message.contains("quay.io/disks/some:1 is no container disk"), "{message}");
+        assert!(
+            message.contains("quay.io/disks/some:1 is no container disk"),
+            "{message}"
+        );
         assert!(message.ends_with("has none"), "{message}");
         let (_root, image) = self::image(&[("disk/a", b""), ("disk/b", b"")]);
         let message = find(&image).unwrap_err().to_string();

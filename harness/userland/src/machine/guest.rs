@@ -20,7 +20,9 @@ const FORMAT: u32 = 1;
 const EARLY_MODULES: &str = "usr/lib/trunkline/modules";
 
 /// What the first root has beside its init: places to mount on.
-const DIRECTORIES: [&str; 8] = ["proc", "sys", "dev", "root", "lower", "rw", "run", "modules"];
+const DIRECTORIES: [&str; 8] = [
+    "proc", "sys", "dev", "root", "lower", "rw", "run", "modules",
+];
 
 /// Builds the guest from its root file system unless it is there. Blocks.
 pub fn ensure(cache: &Cache, root: &RootFs, launcher: &RootFs) -> Result<GuestImage, MachineError> {

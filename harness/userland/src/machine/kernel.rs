@@ -16,10 +16,14 @@ pub fn uncompressed(image: &[u8]) -> Option<Vec<u8>> {
         .windows(ZSTD.len())
         .position(|window| window == ZSTD)?;
     let mut kernel = Vec::new();
-    let mut decoder = zstd::stream::read::Decoder::new(&image[at..]).ok()?.single_frame();
+    let mut decoder = zstd::stream::read::Decoder::new(&image[at..])
+        .ok()?
+        .single_frame();
     decoder.read_to_end(&mut kernel).ok()?;
     let starts = kernel.starts_with(&ELF)
-        && kernel.windows(PVH_NOTE.len()).any(|window| window == PVH_NOTE);
+        && kernel
+            .windows(PVH_NOTE.len())
+            .any(|window| window == PVH_NOTE);
     starts.then_some(kernel)
 }
 

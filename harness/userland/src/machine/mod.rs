@@ -99,7 +99,9 @@ pub trait MachineImages: Send + Sync {
 /// Whether the guest that is built here is in the cache.
 pub(crate) fn is_there(cache: &Cache) -> bool {
     let root = rootfs::find(cache, RootKind::Guest);
-    root.ok().flatten().is_some_and(|root| guest::is_there(cache, &root))
+    root.ok()
+        .flatten()
+        .is_some_and(|root| guest::is_there(cache, &root))
 }
 
 impl MachineImage {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use trunkline_qemu::Accelerator;
 
-use super::qemu::{self, IN, OUT};
 use super::MachineError;
+use super::qemu::{self, IN, OUT};
 use crate::cache::Cache;
 use crate::rootfs::RootFs;
 
@@ -41,7 +41,7 @@ pub async fn accelerator(cache: &Cache, launcher: &RootFs) -> Accelerator {
             Accelerator::Tcg
         };
     }
-    let works = runs(cache, launcher).await.unwrap_or_else(|error| {
+    let works = runs(cache, launcher, "kvm").await.unwrap_or_else(|error| {
         tracing::info!(%error, "KVM could not be tried");
         false
     });
@@ -56,30 +56,32 @@ pub async fn accelerator(cache: &Cache, launcher: &RootFs) -> Accelerator {
 }
 
 /// Starts a guest that says one byte.
-async fn runs(cache: &Cache, launcher: &RootFs) -> Result<bool, MachineError> {
+async fn runs(cache: &Cache, launcher: &RootFs, accelerator: &str) -> Result<bool, MachineError> {
     let place = cache
         .root()
         .join(format!("machines/probe-{}", std::process::id()));
     fs::create_dir_all(&place).map_err(MachineError::io("create", &place))?;
     // A guest that hangs is the answer, too.
-    let answered = tokio::time::timeout(LIMIT, answer(&place, launcher)).await;
+    let answered = tokio::time::timeout(LIMIT, answer(&place, launcher, accelerator)).await;
     fs::remove_dir_all(&place).map_err(MachineError::io("remove", &place))?;
     answered.unwrap_or(Ok(false))
 }
 
-async fn answer(place: &Path, launcher: &RootFs) -> Result<bool, MachineError> {
+async fn answer(place: &Path, launcher: &RootFs, accelerator: &str) -> Result<bool, MachineError> {
     use tokio::io::AsyncReadExt;
 
     let mut sector = BOOT_SECTOR.to_vec();
     sector.resize(510, 0);
     sector.extend([0x55, 0xaa]);
+    // Less than a cylinder would be nothing to the firmware.
+    sector.resize(2 << 20, 0);
     let disk = place.join("disk");
     fs::write(&disk, sector).map_err(MachineError::io("write", &disk))?;
     let listener = qemu::listen(place, "said")?;
     let command = [
         trunkline_qemu::PROGRAM,
         "-accel",
-        "kvm",
+        accelerator,
         "-machine",
         trunkline_qemu::MACHINE_TYPE,
         "-nodefaults",
@@ -101,5 +103,27 @@ async fn answer(place: &Path, launcher: &RootFs) -> Result<bool, MachineError> {
     tokio::select! {
         byte = said.read_u8() => Ok(byte.is_ok_and(|byte| byte == b'K')),
         _ = running.ended() => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rootfs::{self, RootKind};
+
+    /// Where nothing but the accelerator can be to blame, the guest says its byte.
+    #[tokio::test]
+    async fn the_guest_speaks_when_it_is_run() {
+        let own = Cache::locate().unwrap();
+        let Ok(Some(launcher)) = rootfs::find(&own, RootKind::Launcher) else {
+            println!("skipped: the root file system launcher is not built");
+            return;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path());
+        assert!(runs(&cache, &launcher, "tcg").await.unwrap());
+        assert!(!runs(&cache, &launcher, "none-such").await.unwrap_or(false));
+        let left = fs::read_dir(directory.path().join("machines")).unwrap();
+        assert_eq!(left.count(), 0, "the probes are gone");
     }
 }

@@ -90,8 +90,7 @@ impl Wanted<'_> {
         let template = self.template(place);
         let ram = fs::metadata(&template.ram).ok()?.len();
         let state = fs::metadata(&template.state).ok()?.len();
-        let whole =
-            ram == u64::from(self.shape.memory_mib) << 20 && state == record.state_bytes;
+        let whole = ram == u64::from(self.shape.memory_mib) << 20 && state == record.state_bytes;
         whole.then_some(template)
     }
 
@@ -99,7 +98,10 @@ impl Wanted<'_> {
     fn place(&self, machine: &Machine) -> PathBuf {
         let mut hash = Sha256::new();
         let parts = [self.guest.key.as_str(), self.launcher.key.as_str()];
-        for part in parts.into_iter().chain(command_line(machine).iter().map(String::as_str)) {
+        for part in parts
+            .into_iter()
+            .chain(command_line(machine).iter().map(String::as_str))
+        {
             hash.update(part);
             hash.update([0]);
         }
@@ -209,8 +211,8 @@ impl Wanted<'_> {
             });
             kept.map_err(MachineError::io("keep", path))?;
         }
-        let state = fs::metadata(&template.state)
-            .map_err(MachineError::io("read", &template.state))?;
+        let state =
+            fs::metadata(&template.state).map_err(MachineError::io("read", &template.state))?;
         let record = Record {
             shape: self.shape,
             accelerator: self.accelerator,

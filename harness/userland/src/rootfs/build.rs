@@ -202,16 +202,16 @@ impl Build<'_> {
         if also.is_empty() {
             return Ok(());
         }
-        let mut text = String::new();
-        for (name, version) in packages {
-            text.push_str(&format!(
-                "Package: {name}\nStatus: install ok installed\nVersion: {version}\n"
-            ));
-            if let Some(also) = also.get(name) {
-                text.push_str(&format!("Provides: {}\n", also.join(", ")));
-            }
-            text.push('\n');
-        }
+        let entries = packages.iter().map(|(name, version)| {
+            let provides = also
+                .get(name)
+                .map(|names| format!("Provides: {}\n", names.join(", ")))
+                .unwrap_or_default();
+            format!(
+                "Package: {name}\nStatus: install ok installed\nVersion: {version}\n{provides}\n"
+            )
+        });
+        let text: String = entries.collect();
         let path = root.join("var/lib/dpkg/status");
         fs::write(&path, text).map_err(RootFsError::io("write", path))
     }

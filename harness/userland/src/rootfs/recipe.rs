@@ -89,7 +89,10 @@ mod tests {
     use super::*;
 
     #[rstest]
-    fn recipes_are_in_order(#[values(RootKind::Lab, RootKind::Workload, RootKind::Launcher, RootKind::Guest)] kind: RootKind) {
+    fn recipes_are_in_order(
+        #[values(RootKind::Lab, RootKind::Workload, RootKind::Launcher, RootKind::Guest)]
+        kind: RootKind,
+    ) {
         let (recipe, key) = kind.recipe().unwrap();
         assert!(recipe.packages.is_sorted(), "{:?}", recipe.packages);
         assert!(!recipe.check.is_empty());

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use trunkline_qemu::{
-    Backing, Boot, Bus, Disk, DiskImage, Format, GuestAgent, Identity, Machine, Memory, Nic, Qmp,
-    Serial, Socket, Sockets, command_line, plug, restore,
+    Accelerator, Backing, Boot, Bus, Disk, DiskImage, Format, GuestAgent, Identity, Machine,
+    Memory, Nic, Qmp, Serial, Socket, Sockets, command_line, plug, restore,
 };
 use trunkline_userland::contain::{self, Contained, Stop, StopOnDrop};
 use trunkline_userland::machine::{GuestImage, Template};
@@ -39,7 +39,11 @@ impl Pair {
 
 /// Survives the programs between us and QEMU.
 pub fn inherited(file: OwnedFd) -> OwnedFd {
-    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    nix::fcntl::fcntl(
+        &file,
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()),
+    )
+    .unwrap();
     file
 }
 
@@ -93,15 +97,12 @@ pub fn kernel(guest: &GuestImage, arguments: &[&str]) -> Boot {
     }
 }
 
-/// Starts it, with all of the host's files under `/mnt/in`.
-pub async fn start(what: Start<'_>) -> Running {
-    let place = tempfile::tempdir().unwrap();
-    let started = Instant::now();
-    let [monitor, serial, agent, init] = [(); 4].map(|()| Pair::new());
-    let seen = |path: &Path| {
-        let name = path.strip_prefix("/").unwrap();
-        Path::new("/mnt/in").join(name)
-    };
+/// Where QEMU finds a file of the host.
+fn seen(path: &Path) -> PathBuf {
+    Path::new("/mnt/in").join(path.strip_prefix("/").unwrap())
+}
+
+fn machine(what: Start<'_>, nics: Vec<Nic>, sockets: Sockets) -> Machine {
     let mut disks = what.disks;
     for disk in &mut disks {
         disk.image.path = seen(&disk.image.path);
@@ -121,7 +122,39 @@ pub async fn start(what: Start<'_>) -> Running {
         },
         Boot::Firmware => Boot::Firmware,
     };
-    let taps: Vec<_> = what.taps.into_iter().map(inherited).collect();
+    Machine {
+        name: "default_test".to_owned(),
+        identity: Identity::default(),
+        accelerator: what
+            .template
+            .map_or(Accelerator::Tcg, |template| template.accelerator),
+        kvm_device: None,
+        vcpus: 1,
+        memory: Memory {
+            mib: what.memory_mib,
+            backing: match what.template {
+                Some(template) => Backing::Template(seen(&template.ram)),
+                None => Backing::Anonymous,
+            },
+        },
+        boot,
+        disks,
+        nics,
+        sockets,
+        inherited: Vec::new(),
+    }
+}
+
+/// Starts it, with all of the host's files under `/mnt/in`.
+pub async fn start(mut what: Start<'_>) -> Running {
+    let place = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let template = what.template;
+    let [monitor, serial, agent, init] = [(); 4].map(|()| Pair::new());
+    let taps: Vec<_> = std::mem::take(&mut what.taps)
+        .into_iter()
+        .map(inherited)
+        .collect();
     let nics = taps.iter().zip(0u8..).map(|(tap, number)| Nic {
         id: format!("n{number}"),
         mac: [2, 0, 0, 0, 0, number],
@@ -130,41 +163,27 @@ pub async fn start(what: Start<'_>) -> Running {
         link: true,
     });
     let connected = |pair: &Pair| Socket::Connected(pair.theirs.as_raw_fd());
-    let machine = Machine {
-        name: "default_test".to_owned(),
-        identity: Identity::default(),
-        accelerator: what
-            .template
-            .map_or(trunkline_qemu::Accelerator::Tcg, |template| template.accelerator),
-        kvm_device: None,
-        vcpus: 1,
-        memory: Memory {
-            mib: what.memory_mib,
-            backing: what
-                .template
-                .map_or(Backing::Anonymous, |template| Backing::Template(seen(&template.ram))),
+    let sockets = Sockets {
+        monitor: connected(&monitor),
+        serial: Serial {
+            socket: connected(&serial),
+            log: PathBuf::from("/mnt/out/console"),
         },
-        boot,
-        disks,
-        nics: nics.collect(),
-        sockets: Sockets {
-            monitor: connected(&monitor),
-            serial: Serial {
-                socket: connected(&serial),
-                log: PathBuf::from("/mnt/out/console"),
-            },
-            agent: connected(&agent),
-            init: connected(&init),
-        },
-        inherited: Vec::new(),
+        agent: connected(&agent),
+        init: connected(&init),
     };
+    let launcher = what.launcher.to_owned();
+    let machine = machine(what, nics.collect(), sockets);
     let script = "mount --rbind / \"$1/mnt/in\" && mount --bind \"$2\" \"$1/mnt/out\" && \
          mount --rbind /dev \"$1/dev\" && mount -t proc proc \"$1/proc\" && root=$1 && shift 2 && \
          exec chroot \"$root\" \"$@\"";
     let argv: Vec<OsString> = ["sh", "-c", script, "sh"]
         .map(OsString::from)
         .into_iter()
-        .chain([what.launcher.as_os_str().to_owned(), place.path().as_os_str().to_owned()])
+        .chain([
+            launcher.into_os_string(),
+            place.path().as_os_str().to_owned(),
+        ])
         .chain(command_line(&machine).into_iter().map(OsString::from))
         .collect();
     let stop = Stop::default();
@@ -188,7 +207,7 @@ pub async fn start(what: Start<'_>) -> Running {
     });
     has_spawned.await.unwrap();
     let qmp = Qmp::connect(monitor.ours).await.unwrap();
-    if let Some(template) = what.template {
+    if let Some(template) = template {
         restore(&qmp, &seen(&template.state)).await.unwrap();
         plug(&qmp, &machine).await.unwrap();
     }
@@ -215,7 +234,11 @@ impl Running {
             disks,
         });
         let line = trunkline_guest::init::to_line(&go);
-        self.init.get_mut().write_all(line.as_bytes()).await.unwrap();
+        self.init
+            .get_mut()
+            .write_all(line.as_bytes())
+            .await
+            .unwrap();
     }
 
     /// The next line of the guest's init.
@@ -242,12 +265,19 @@ impl Running {
         };
         let waited = tokio::time::timeout(Duration::from_secs(120), read).await;
         let said = String::from_utf8_lossy(&said).into_owned();
-        assert!(waited.is_ok(), "no {text:?} within two minutes, only {said:?}");
+        assert!(
+            waited.is_ok(),
+            "no {text:?} within two minutes, only {said:?}"
+        );
         said
     }
 
     pub async fn say(&mut self, text: &str) {
-        self.serial.get_mut().write_all(text.as_bytes()).await.unwrap();
+        self.serial
+            .get_mut()
+            .write_all(text.as_bytes())
+            .await
+            .unwrap();
     }
 }
 
@@ -259,7 +289,9 @@ pub fn memory_mib(name_of: &Path) -> u64 {
         let process = process.ok()?.path();
         let mounts = std::fs::read(process.join("mountinfo")).ok()?;
         let ours = mounts.windows(marker.len()).any(|window| window == marker);
-        let qemu = std::fs::read_to_string(process.join("comm")).ok()?.starts_with("qemu");
+        let qemu = std::fs::read_to_string(process.join("comm"))
+            .ok()?
+            .starts_with("qemu");
         let smaps = std::fs::read_to_string(process.join("smaps_rollup")).ok()?;
         let line = smaps.lines().find(|line| line.starts_with("Pss:"))?;
         let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -267,4 +299,3 @@ pub fn memory_mib(name_of: &Path) -> u64 {
     });
     pss.max().unwrap_or_default()
 }
-

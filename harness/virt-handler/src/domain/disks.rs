@@ -85,9 +85,15 @@ pub async fn prepare(
 ) -> Result<Vec<Prepared>, DiskError> {
     let mut prepared = Vec::new();
     for disk in &vmi.spec.domain.devices.disks {
-        let volume = vmi.spec.volumes.iter().find(|volume| volume.name == disk.name);
+        let volume = vmi
+            .spec
+            .volumes
+            .iter()
+            .find(|volume| volume.name == disk.name);
         let volume = volume.ok_or_else(|| DiskError::NoVolume(disk.name.clone()))?;
-        let source = Maker { vmi, place, volume }.source(disk, &mut early).await?;
+        let source = Maker { vmi, place, volume }
+            .source(disk, &mut early)
+            .await?;
         prepared.push(described(disk, source));
     }
     Ok(prepared)
@@ -182,7 +188,9 @@ impl Maker<'_> {
     /// A volume of files, as a read-only disk.
     async fn files(&self) -> Result<Source, DiskError> {
         let content = iso::read_volume(&self.place.volume(&self.volume.name)?)?;
-        Ok(Source::Iso(Iso::build(&content, label(&self.volume.other)).await?))
+        Ok(Source::Iso(
+            Iso::build(&content, label(&self.volume.other)).await?,
+        ))
     }
 
     /// The disk in a claim: made when it is not there, as big as the claim.

@@ -8,15 +8,13 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{LocalObjectReference, Secret};
 use kube::Api;
 use tempfile::TempDir;
-use trunkline_kubevirt::types::{
-    CloudInitSource, InterfaceState, VirtualMachineInstance, Volume,
-};
+use trunkline_kubevirt::types::{CloudInitSource, InterfaceState, VirtualMachineInstance, Volume};
 use trunkline_userland::machine::{MachineImage, Template};
 
 use super::cloud_init::{self, DataSource};
 use super::disks::DiskError;
 use super::iso;
-use super::machine;
+use super::shape;
 use crate::handler::Context;
 
 /// By their volumes' names.
@@ -40,7 +38,13 @@ impl Iso {
             source,
         })?;
         let made = Self { directory };
-        iso::build(content, label, &made.directory.path().join("files"), &made.path()).await?;
+        iso::build(
+            content,
+            label,
+            &made.directory.path().join("files"),
+            &made.path(),
+        )
+        .await?;
         Ok(made)
     }
 
@@ -60,7 +64,10 @@ impl Early {
                     (volume.name.clone(), provided.map_err(DiskError::Image))
                 })
             });
-            let images: HashMap<_, _> = futures::future::join_all(wanted).await.into_iter().collect();
+            let images: HashMap<_, _> = futures::future::join_all(wanted)
+                .await
+                .into_iter()
+                .collect();
             let template = template(context, vmi, &images).await;
             (images, template)
         };
@@ -68,11 +75,20 @@ impl Early {
             let wanted = vmi.spec.volumes.iter().filter_map(|volume| {
                 let (kind, source) = cloud_init(volume)?;
                 Some(async move {
-                    let built = Maker { context, vmi, volume }.build(kind, source).await;
+                    let built = Maker {
+                        context,
+                        vmi,
+                        volume,
+                    }
+                    .build(kind, source)
+                    .await;
                     (volume.name.clone(), built)
                 })
             });
-            futures::future::join_all(wanted).await.into_iter().collect()
+            futures::future::join_all(wanted)
+                .await
+                .into_iter()
+                .collect()
         };
         let ((images, template), isos) = tokio::join!(images, isos);
         Self {
@@ -108,12 +124,15 @@ async fn template(
         return None;
     };
     let cards = devices.interfaces.iter();
-    let cards = cards.filter(|card| card.state != Some(InterfaceState::Absent)).count();
-    let shape = machine::shape(vmi).ok()?;
-    if !machine::fits_template(devices.disks.len(), cards) {
+    let cards = cards
+        .filter(|card| card.state != Some(InterfaceState::Absent))
+        .count();
+    let size = shape::shape(vmi).ok()?;
+    // What there is no memory for is refused by QEMU, not by whoever would make a template of it.
+    if !shape::fits_template(devices.disks.len(), cards) || !shape::fits_memory(size) {
         return None;
     }
-    Some(context.images.template(image, shape).await)
+    Some(context.images.template(image, size).await)
 }
 
 fn cloud_init(volume: &Volume) -> Option<(DataSource, &CloudInitSource)> {
@@ -158,7 +177,10 @@ impl Maker<'_> {
         };
         let namespace = self.vmi.metadata.namespace.as_deref().unwrap_or_default();
         let secrets: Api<Secret> = Api::namespaced(self.context.client.clone(), namespace);
-        let secret = secrets.get(name).await.map_err(|error| failed(error.to_string()))?;
+        let secret = secrets
+            .get(name)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let data = secret.data.unwrap_or_default();
         keys.iter()
             .find_map(|key| data.get(*key))

@@ -25,8 +25,9 @@ use super::early::Early;
 use super::facts::Facts;
 use super::init_port::{self, Devices};
 use super::launcher::{Launcher, LauncherError};
-use super::machine::{self, Ends, MachineError, Parts};
+use super::machine::{Ends, MachineError, Parts};
 use super::place::{Place, PlaceError};
+use super::shape::{self, ShapeError};
 use crate::handler::Context;
 use crate::network::{self, Attached, NetworkError};
 
@@ -42,6 +43,8 @@ pub enum LaunchError {
     Network(#[from] NetworkError),
     #[error("{0}")]
     Disk(#[from] DiskError),
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     #[error(transparent)]
     Machine(#[from] MachineError),
     #[error("{0}")]
@@ -75,7 +78,7 @@ pub async fn launch(
     plugins: &BTreeMap<String, InterfaceBindingPlugin>,
     early: impl Future<Output = Early>,
 ) -> Result<Launched, LaunchError> {
-    let shape = machine::shape(vmi)?;
+    let shape = shape::shape(vmi)?;
     let place = Place::find(context.client.clone(), context.connector.clone(), vmi, node).await?;
     let request = network::Request {
         netns: &place.netns,

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use kube::ResourceExt;
-use trunkline_kubevirt::types::{InterfaceState, Quantity, VirtualMachineInstance};
+use trunkline_kubevirt::types::{InterfaceState, VirtualMachineInstance};
 use trunkline_qemu::{
     Accelerator, Backing, Boot, Bus, Disk, DiskImage, Format, Identity, Machine, Memory, Nic,
     Serial, Socket, Sockets,
@@ -22,41 +22,10 @@ const KVM: &str = "/dev/kvm";
 pub enum MachineError {
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("{0} is not an amount of memory")]
-    Memory(String),
     #[error(
         "the machine has no disk to boot from: give it a containerDisk or a claim with a disk image"
     )]
     NoDisk,
-}
-
-/// Memory and processors.
-pub fn shape(vmi: &VirtualMachineInstance) -> Result<Shape, MachineError> {
-    let domain = &vmi.spec.domain;
-    let guest = domain
-        .memory
-        .as_ref()
-        .and_then(|memory| memory.guest.as_ref());
-    let resources = &domain.resources;
-    let memory = guest
-        .or_else(|| resources.requests.get("memory"))
-        .or_else(|| resources.limits.get("memory"));
-    let bytes = memory.and_then(Quantity::whole).ok_or_else(|| {
-        MachineError::Memory(memory.map_or("nothing".to_owned(), ToString::to_string))
-    })?;
-    let mib = bytes >> 20;
-    let memory_mib = u32::try_from(mib)
-        .ok()
-        .filter(|mib| *mib > 0)
-        .ok_or_else(|| MachineError::Memory(format!("{bytes} bytes")))?;
-    let vcpus = domain
-        .cpu
-        .as_ref()
-        .map_or(1, trunkline_kubevirt::types::Cpu::vcpus);
-    Ok(Shape {
-        memory_mib,
-        vcpus: vcpus.max(1),
-    })
 }
 
 /// The guest of ours that the machine is started with, if it is one.
@@ -71,11 +40,6 @@ pub fn guest(disks: &[Prepared]) -> Option<(usize, &GuestImage)> {
             } => Some((at, guest)),
             _ => None,
         })
-}
-
-/// Whether everything but the first disk can be plugged into a machine that was woken from a template.
-pub fn fits_template(disks: usize, cards: usize) -> bool {
-    disks > 0 && disks - 1 + cards <= usize::from(trunkline_qemu::SLOTS)
 }
 
 /// The ends of socket pairs that QEMU gets.
@@ -342,16 +306,10 @@ fn identity(vmi: &VirtualMachineInstance) -> Identity {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use trunkline_kubevirt::types::VirtualMachineInstance;
     use trunkline_qemu::{Bus, Format};
     use trunkline_userland::machine::{GuestImage, MachineImage};
 
-    use super::{Prepared, Source, device, fits_template, kernel_arguments, shape, targets};
-
-    fn vmi(domain: &serde_json::Value) -> VirtualMachineInstance {
-        serde_json::from_value(json!({"metadata": {}, "spec": {"domain": domain}})).unwrap()
-    }
+    use super::{Prepared, Source, device, kernel_arguments, targets};
 
     fn disk(name: &str, bus: Bus, guest: bool) -> Prepared {
         let source = if guest {
@@ -383,26 +341,6 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_is_memory_and_processors() {
-        let asked = vmi(&json!({
-            "memory": {"guest": "256Mi"}, "cpu": {"cores": 2, "sockets": 2, "threads": 1}, "devices": {}
-        }));
-        let shape = shape(&asked).unwrap();
-        assert_eq!((shape.memory_mib, shape.vcpus), (256, 4));
-        let requested = super::shape(&vmi(
-            &json!({"resources": {"requests": {"memory": "1G"}}, "devices": {}}),
-        ));
-        let requested = requested.unwrap();
-        assert_eq!((requested.memory_mib, requested.vcpus), (953, 1));
-        for wrong in [
-            json!({"devices": {}}),
-            json!({"memory": {"guest": "lots"}, "devices": {}}),
-        ] {
-            assert!(super::shape(&vmi(&wrong)).is_err());
-        }
-    }
-
-    #[test]
     fn disks_are_named_as_the_guest_names_them() {
         assert_eq!(device("vd", 0), "vda");
         assert_eq!(device("vd", 25), "vdz");
@@ -424,14 +362,6 @@ mod tests {
             named(&[disk("a", Bus::Virtio, true), disk("b", Bus::Sata, false)]),
             ["vda", "vdb"]
         );
-    }
-
-    #[test]
-    fn a_template_has_room_for_so_much() {
-        let slots = usize::from(trunkline_qemu::SLOTS);
-        assert!(fits_template(2, slots - 1));
-        assert!(!fits_template(2, slots));
-        assert!(!fits_template(0, 0));
     }
 
     #[test]

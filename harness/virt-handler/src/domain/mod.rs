@@ -15,6 +15,7 @@ mod launcher;
 mod machine;
 mod place;
 mod qcow2;
+mod shape;
 mod unix;
 
 use std::path::PathBuf;

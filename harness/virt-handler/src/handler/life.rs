@@ -8,10 +8,11 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use trunkline_kubelet::Severity;
 use trunkline_kubevirt::types::{InterfaceBindingPlugin, VirtualMachineInstance, VmiPhase};
+use trunkline_qemu::Events;
 
 use super::writer::Writer;
 use super::{Context, Running, status};
-use crate::domain::{Early, LaunchError, Launched, launch};
+use crate::domain::{Domain, Early, LaunchError, Launched, Launcher, launch};
 
 pub struct Life {
     pub(super) context: Arc<Context>,
@@ -47,7 +48,7 @@ impl Life {
             return;
         }
         match self.start(&scheduled, early).await {
-            Ok(Ok(launched)) => self.run(launched).await,
+            Ok(Ok(started)) => self.run(started).await,
             Ok(Err(error)) => self.fail(&error.to_string()).await,
             Err(Unwanted) => self.end(VmiPhase::Failed, None).await,
         }
@@ -95,7 +96,7 @@ impl Life {
         &mut self,
         vmi: &Arc<VirtualMachineInstance>,
         early: AbortOnDropHandle<Early>,
-    ) -> Result<Result<Launched, LaunchError>, Unwanted> {
+    ) -> Result<Result<Started, LaunchError>, Unwanted> {
         let mut wanted = self.vmi.clone();
         let unwanted = async move {
             // An instance that is gone is not wanted either.
@@ -109,7 +110,11 @@ impl Life {
         }
     }
 
-    async fn launch(&self, vmi: &Arc<VirtualMachineInstance>, early: AbortOnDropHandle<Early>) -> Result<Launched, LaunchError> {
+    async fn launch(
+        &self,
+        vmi: &Arc<VirtualMachineInstance>,
+        early: AbortOnDropHandle<Early>,
+    ) -> Result<Started, LaunchError> {
         let plugins = self.context.plugins().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "the binding plugins are unknown");
             BTreeMap::new()
@@ -136,6 +141,7 @@ impl Life {
         let paused = starts_paused(vmi);
         let (_, booted) = tokio::join!(judged, launched.boot(paused));
         booted?;
+        let started = self.publish(launched);
         self.writer
             .change(self.latest(), |vmi, status| {
                 let pod = status::Pod::Lives;
@@ -156,7 +162,7 @@ impl Life {
             "Started",
             "VirtualMachineInstance started.",
         );
-        Ok(launched)
+        Ok(started)
     }
 
     /// What is said of a machine whether it runs or not.
@@ -182,15 +188,42 @@ impl Life {
         }
     }
 
-    /// Makes the machine reachable for others, as long as the result lives.
-    pub(super) fn publish(&self, running: Running) -> Published {
+    /// Makes the machine reachable: whoever reads that it runs may want something of it at once.
+    fn publish(&self, launched: Launched) -> Started {
+        let Launched {
+            launcher,
+            domain,
+            events,
+            ..
+        } = launched;
+        let domain = Arc::new(domain);
         let uid = self.latest().uid().unwrap_or_default();
-        self.context.domains().insert(uid.clone(), running);
-        Published {
-            context: Arc::clone(&self.context),
-            uid,
+        if let Some(node) = self.context.node(&self.node) {
+            let running = Running {
+                domain: Arc::clone(&domain),
+                node: node.clone(),
+                vmi: self.vmi.clone(),
+            };
+            self.context.domains().insert(uid.clone(), running);
+        }
+        Started {
+            launcher,
+            domain,
+            events,
+            published: Published {
+                context: Arc::clone(&self.context),
+                uid,
+            },
         }
     }
+}
+
+/// A machine that runs and can be reached.
+pub(super) struct Started {
+    pub launcher: Launcher,
+    pub domain: Arc<Domain>,
+    pub events: Events,
+    pub published: Published,
 }
 
 /// Whether it can be migrated, and that nothing labels it.
@@ -203,7 +236,7 @@ fn judge(
     status.selinux_context = Some("none".to_owned());
 }
 
-/// A machine that can be reached.
+/// That a machine can be reached, until this is dropped.
 pub(super) struct Published {
     context: Arc<Context>,
     uid: String,

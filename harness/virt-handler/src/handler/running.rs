@@ -1,20 +1,25 @@
 //! A machine that runs: what happens to it, and what is told of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use trunkline_kubelet::Severity;
 use trunkline_kubevirt::types::{VirtualMachineInstance, VmiPhase};
 use trunkline_launcher::{Exit, Report};
 use trunkline_qemu::{Event, Events};
 
 use super::ending::{Due, Ending, Seen, grace, verdict};
-use super::life::{Life, starts_paused};
-use super::{Running, status};
-use crate::domain::{Domain, Guest, Launched, Launcher};
+use super::life::{Life, Started, starts_paused};
+use super::status;
+use crate::domain::{Domain, Guest, Launcher};
 
 /// How much of the serial line is told when a guest panics.
 const LAST_LINES: usize = 8;
+
+/// A guest that has only just shown up may still be asking for its addresses.
+const CONFIGURING: Duration = Duration::from_secs(20);
 
 /// What the loop keeps between its turns.
 struct Course {
@@ -24,38 +29,34 @@ struct Course {
     ending: Ending,
     seen: Seen,
     paused: bool,
+    /// The guest agent was there when it was looked at last.
+    connected: bool,
     /// QEMU stands still for a moment on its own account.
     rebooting: bool,
+    /// Until then a guest without addresses is about to get some.
+    configuring: Option<Instant>,
 }
 
 impl Life {
     /// Until QEMU has ended and its end is written down.
-    pub(super) async fn run(mut self, launched: Launched) {
-        let Launched {
+    pub(super) async fn run(mut self, started: Started) {
+        let Started {
             launcher,
             domain,
             mut events,
-            ..
-        } = launched;
-        let domain = Arc::new(domain);
-        let guest = domain.guest();
+            published,
+        } = started;
         let mut course = Course {
+            guest: domain.guest(),
             launcher,
             domain,
-            guest,
             ending: Ending::default(),
             seen: Seen::default(),
             paused: starts_paused(&self.latest()),
+            connected: false,
             rebooting: false,
+            configuring: None,
         };
-        let node = self.context.node(&self.node).cloned();
-        let published = node.map(|node| {
-            self.publish(Running {
-                domain: Arc::clone(&course.domain),
-                node,
-                vmi: self.vmi.clone(),
-            })
-        });
         self.write_sizes(&course).await;
         let exit = self.follow(&mut course, &mut events).await;
         while let Some(event) = next_at_once(&mut events).await {
@@ -77,7 +78,7 @@ impl Life {
         let facts = &course.domain.facts;
         self.writer
             .change(self.latest(), |_, status| {
-                status::sizes(&mut status.volume_status, facts)
+                status::sizes(&mut status.volume_status, facts);
             })
             .await;
     }
@@ -109,6 +110,10 @@ impl Life {
                 changed = course.guest.changed(), if course.guest.has_changed().is_ok() => if changed.is_ok() {
                     self.write_guest(course).await;
                 },
+                () = sleep_until(course.configuring.unwrap_or_else(Instant::now)), if course.configuring.is_some() => {
+                    course.configuring = None;
+                    self.write_guest(course).await;
+                }
                 due = course.ending.due() => match due {
                     Due::AskAgain => self.press(course).await,
                     Due::Kill => self.kill(course).await,
@@ -154,13 +159,22 @@ impl Life {
     async fn write_paused(&self, paused: Option<status::Paused>) {
         self.writer
             .change(self.latest(), |_, status| {
-                status::paused(&mut status.conditions, paused)
+                status::paused(&mut status.conditions, paused);
             })
             .await;
     }
 
     async fn write_guest(&self, course: &mut Course) {
+        let before = course.connected;
         let guest = course.guest.borrow_and_update().clone();
+        course.connected = guest.connected;
+        if guest.connected && !before {
+            course.configuring = Some(Instant::now() + CONFIGURING);
+        }
+        let pod = match course.configuring {
+            Some(_) => status::Pod::Begins,
+            None => status::Pod::Lives,
+        };
         let facts = &course.domain.facts;
         self.writer
             .change(self.latest(), |vmi, status| {
@@ -169,7 +183,6 @@ impl Life {
                 }
                 status::agent(&mut status.conditions, guest.connected);
                 if let Some(interfaces) = &guest.interfaces {
-                    let pod = status::Pod::Lives;
                     status.interfaces = status::interfaces(
                         vmi,
                         &status.interfaces,
@@ -283,7 +296,7 @@ fn note(seen: &mut Seen, event: &Event) {
 
 /// QEMU said it before it ended, but the launcher's word came first.
 async fn next_at_once(events: &mut Events) -> Option<Event> {
-    let patience = std::time::Duration::from_secs(1);
+    let patience = Duration::from_secs(1);
     // The connection is closed already, so this ends by itself.
     tokio::time::timeout(patience, events.next())
         .await

@@ -8,9 +8,7 @@ use std::{
 
 use trunkline_guest::{
     Octets,
-    protocol::{
-        Answer, Blocked, Curl, CurlAnswer, Family, Lookup, Outcome, Stage, Unresolved,
-    },
+    protocol::{Answer, Blocked, Curl, CurlAnswer, Family, Lookup, Outcome, Stage, Unresolved},
 };
 
 use super::{GRACE, error, lacks, milliseconds, puzzled, words};
@@ -38,7 +36,9 @@ pub(super) fn command(probe: &Curl) -> Command {
         "-H",
         "Expect:",
     ]);
-    words.push("-m").push(&format!("{:.3}", timeout.as_secs_f64()));
+    words
+        .push("-m")
+        .push(&format!("{:.3}", timeout.as_secs_f64()));
     match probe.method.as_str() {
         "HEAD" => {
             words.push("-I");
@@ -186,7 +186,10 @@ fn connects_or_tries(said: &str) -> String {
 fn answer(probe: &Curl, finished: &Finished) -> Option<(CurlAnswer, Duration)> {
     let printed = finished.stdout.strip_suffix(b"\n")?;
     let cut = printed.iter().rposition(|byte| *byte == b'\n')?;
-    let (mut rest, report) = (&printed[..cut], std::str::from_utf8(&printed[cut + 1..]).ok()?);
+    let (mut rest, report) = (
+        &printed[..cut],
+        std::str::from_utf8(&printed[cut + 1..]).ok()?,
+    );
     let mut report = report.split(' ');
     let mut field = || report.next();
     let status: u16 = field()?.parse().ok()?;
@@ -211,7 +214,11 @@ fn answer(probe: &Curl, finished: &Finished) -> Option<(CurlAnswer, Duration)> {
             break;
         }
     }
-    let body = if probe.method == "HEAD" { &[][..] } else { rest };
+    let body = if probe.method == "HEAD" {
+        &[][..]
+    } else {
+        rest
+    };
     Some((
         CurlAnswer {
             status,
@@ -257,7 +264,10 @@ fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let authority = authority.rsplit('@').next().unwrap_or(authority);
-    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    match authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((host, _)) => host,
         None => authority.split(':').next().unwrap_or(authority),
     }
@@ -287,7 +297,11 @@ mod tests {
     #[test]
     fn an_answer_is_taken_apart() {
         let printed = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nServer: nginx/1.2\r\nX: a: b\r\n\r\nbody\nof lines\n404 13 10.0.0.1 9000 10.0.0.2 4711 0.004500\n";
-        let (answer, took) = answer(&Curl::get("http://10.0.0.1:9000/"), &finished(0, printed, "")).unwrap();
+        let (answer, took) = answer(
+            &Curl::get("http://10.0.0.1:9000/"),
+            &finished(0, printed, ""),
+        )
+        .unwrap();
         assert_eq!((answer.status, answer.bytes), (404, 13));
         assert_eq!(answer.header("server"), Some("nginx/1.2"));
         assert_eq!(answer.header("x"), Some("a: b"));
@@ -297,14 +311,46 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(7, "*   Trying 10.0.0.1:9000...\n* connect to 10.0.0.1 port 9000 from 10.0.0.2 port 5 failed: Connection refused\n* Failed to connect to db port 9000 after 1 ms: Could not connect to server\ncurl: (7) Failed to connect to db port 9000 after 1 ms: Could not connect to server", "refused: connection refused by 10.0.0.1")]
-    #[case(7, "*   Trying 10.0.0.1:9000...\n* connect to 10.0.0.1 port 9000 from 10.0.0.2 port 5 failed: No route to host\ncurl: (7) Failed", "unreachable: no route to host (10.0.0.1)")]
-    #[case(7, "* Immediate connect fail for 10.0.0.1: Network is unreachable\ncurl: (7) Couldn't connect to server", "unreachable: network is unreachable (10.0.0.1)")]
-    #[case(6, "* Could not resolve host: db\ncurl: (6) Could not resolve host: db", "unresolved: db, no such name")]
-    #[case(28, "*   Trying 10.0.0.1:9000...\n* Connection timed out after 5001 milliseconds\ncurl: (28) Connection timed out", "blocked: no answer to the first packet within 5000ms")]
-    #[case(28, "*   Trying 10.0.0.1:9000...\n* Connected to db (10.0.0.1) port 9000\n> GET /x HTTP/1.1\ncurl: (28) Operation timed out", "blocked: silence after the request was sent within 5000ms")]
-    #[case(28, "* Resolving timed out after 5000 milliseconds\ncurl: (28) Resolving timed out", "unresolved: db, server does not answer")]
-    #[case(52, "* Empty reply from server\ncurl: (52) Empty reply from server", "the probe could not be carried out: `curl` in the guest ended with exit code 52: curl: (52) Empty reply from server")]
+    #[case(
+        7,
+        "*   Trying 10.0.0.1:9000...\n* connect to 10.0.0.1 port 9000 from 10.0.0.2 port 5 failed: Connection refused\n* Failed to connect to db port 9000 after 1 ms: Could not connect to server\ncurl: (7) Failed to connect to db port 9000 after 1 ms: Could not connect to server",
+        "refused: connection refused by 10.0.0.1"
+    )]
+    #[case(
+        7,
+        "*   Trying 10.0.0.1:9000...\n* connect to 10.0.0.1 port 9000 from 10.0.0.2 port 5 failed: No route to host\ncurl: (7) Failed",
+        "unreachable: no route to host (10.0.0.1)"
+    )]
+    #[case(
+        7,
+        "* Immediate connect fail for 10.0.0.1: Network is unreachable\ncurl: (7) Couldn't connect to server",
+        "unreachable: network is unreachable (10.0.0.1)"
+    )]
+    #[case(
+        6,
+        "* Could not resolve host: db\ncurl: (6) Could not resolve host: db",
+        "unresolved: db, no such name"
+    )]
+    #[case(
+        28,
+        "*   Trying 10.0.0.1:9000...\n* Connection timed out after 5001 milliseconds\ncurl: (28) Connection timed out",
+        "blocked: no answer to the first packet within 5000ms"
+    )]
+    #[case(
+        28,
+        "*   Trying 10.0.0.1:9000...\n* Connected to db (10.0.0.1) port 9000\n> GET /x HTTP/1.1\ncurl: (28) Operation timed out",
+        "blocked: silence after the request was sent within 5000ms"
+    )]
+    #[case(
+        28,
+        "* Resolving timed out after 5000 milliseconds\ncurl: (28) Resolving timed out",
+        "unresolved: db, server does not answer"
+    )]
+    #[case(
+        52,
+        "* Empty reply from server\ncurl: (52) Empty reply from server",
+        "the probe could not be carried out: `curl` in the guest ended with exit code 52: curl: (52) Empty reply from server"
+    )]
     fn the_four_ways_are_kept_apart(#[case] code: i32, #[case] said: &str, #[case] words: &str) {
         assert_eq!(came(code, said), words);
     }

@@ -42,13 +42,18 @@ pub(super) async fn ask(
         match server_address(server) {
             Some(server) => conf.servers = vec![server],
             None => {
-                let message = format!("the name server `{server}` is not an address; from a guest it must be one");
+                let message = format!(
+                    "the name server `{server}` is not an address; from a guest it must be one"
+                );
                 return Ok((error(message), Duration::ZERO));
             }
         }
     }
     let Some(&server) = conf.servers.first() else {
-        return Ok((unresolved(&probe.name, Lookup::NoServer, None), Duration::ZERO));
+        return Ok((
+            unresolved(&probe.name, Lookup::NoServer, None),
+            Duration::ZERO,
+        ));
     };
     let started = Instant::now();
     let deadline = started + Duration::from_millis(probe.timeout_ms);
@@ -100,7 +105,8 @@ impl Conf {
             match words.next() {
                 Some("nameserver") => {
                     let ip = words.next().and_then(|ip| ip.parse().ok());
-                    conf.servers.extend(ip.map(|ip: IpAddr| SocketAddr::new(ip, 53)));
+                    conf.servers
+                        .extend(ip.map(|ip: IpAddr| SocketAddr::new(ip, 53)));
                 }
                 Some("search" | "domain") => {
                     conf.search = words
@@ -191,7 +197,9 @@ fn question(name: &str, record_type: TYPE, id: u16) -> Option<Vec<u8>> {
 
 fn judge(reply: &[u8], name: &str, server: SocketAddr, wanted: RecordType) -> Outcome {
     let Ok(packet) = Packet::parse(reply) else {
-        return error(format!("the name server {server} sends what is not an answer"));
+        return error(format!(
+            "the name server {server} sends what is not an answer"
+        ));
     };
     let no = |why| unresolved(name, why, Some(server));
     match packet.rcode() {
@@ -262,7 +270,8 @@ mod tests {
 
     #[test]
     fn search_domains_apply_as_resolv_conf_says() {
-        let conf = Conf::read("nameserver 10.96.0.10 # x\nsearch a.svc b.\noptions ndots:2 timeout:1\n");
+        let conf =
+            Conf::read("nameserver 10.96.0.10 # x\nsearch a.svc b.\noptions ndots:2 timeout:1\n");
         assert_eq!(conf.servers, ["10.96.0.10:53".parse().unwrap()]);
         let asked = |name: &str| {
             let probe = Dns {
@@ -280,7 +289,10 @@ mod tests {
 
     #[test]
     fn addresses_have_names_in_the_reverse_tree() {
-        assert_eq!(reverse("10.96.0.1".parse().unwrap()), "1.0.96.10.in-addr.arpa");
+        assert_eq!(
+            reverse("10.96.0.1".parse().unwrap()),
+            "1.0.96.10.in-addr.arpa"
+        );
         assert!(reverse("2001:db8::1".parse().unwrap()).starts_with("1.0.0.0."));
     }
 
@@ -290,11 +302,22 @@ mod tests {
         let asked = question("db", TYPE::A, 1).unwrap();
         let mut reply = Packet::parse(&asked).unwrap().into_reply();
         let said = |reply: &Packet<'_>| {
-            crate::verdict::came(&judge(&reply.build_bytes_vec().unwrap(), "db", server, RecordType::A))
+            crate::verdict::came(&judge(
+                &reply.build_bytes_vec().unwrap(),
+                "db",
+                server,
+                RecordType::A,
+            ))
         };
-        assert_eq!(said(&reply), "unresolved: db, no record of that type says 10.96.0.10:53");
+        assert_eq!(
+            said(&reply),
+            "unresolved: db, no record of that type says 10.96.0.10:53"
+        );
         *reply.rcode_mut() = RCODE::NameError;
-        assert_eq!(said(&reply), "unresolved: db, no such name says 10.96.0.10:53");
+        assert_eq!(
+            said(&reply),
+            "unresolved: db, no such name says 10.96.0.10:53"
+        );
         assert_eq!(question("a..b", TYPE::A, 1), None);
     }
 }

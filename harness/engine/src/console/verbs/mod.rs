@@ -47,7 +47,8 @@ pub(super) async fn ask(terminal: &Terminal<'_>, probe: &Probe) -> Result<Respon
                 timeout: Duration::from_millis(probe.timeout_ms),
             };
             if question.bytes.is_empty() {
-                let message = "a guest cannot send an empty datagram; give `udp` something to `send`";
+                let message =
+                    "a guest cannot send an empty datagram; give `udp` something to `send`";
                 (error(message), Duration::ZERO)
             } else {
                 let finished = terminal.run(socket::udp(&question)).await?;
@@ -77,10 +78,22 @@ fn lacks(program: &str) -> Outcome {
 /// What a program said, and how it ended, where neither means anything known.
 fn puzzled(program: &str, finished: &Finished) -> Outcome {
     let said = String::from_utf8_lossy(&finished.stderr);
-    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    // curl says it shortly and then explains at length.
+    let own = format!("{program}: ");
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let last = lines
+        .clone()
+        .rfind(|line| line.starts_with(&own))
+        .or_else(|| lines.next_back());
     error(match last {
-        Some(last) => format!("`{program}` in the guest ended with exit code {}: {last}", finished.code),
-        None => format!("`{program}` in the guest ended with exit code {}", finished.code),
+        Some(last) => format!(
+            "`{program}` in the guest ended with exit code {}: {last}",
+            finished.code
+        ),
+        None => format!(
+            "`{program}` in the guest ended with exit code {}",
+            finished.code
+        ),
     })
 }
 

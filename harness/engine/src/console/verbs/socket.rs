@@ -48,7 +48,11 @@ dd bs=65536 count=1 <&3
 "#;
 
 pub(super) fn tcp(probe: &Tcp) -> Command {
-    let expect = probe.expect.as_ref().map(Octets::to_text).unwrap_or_default();
+    let expect = probe
+        .expect
+        .as_ref()
+        .map(Octets::to_text)
+        .unwrap_or_default();
     let port = probe.port.to_string();
     let named = if is_address(&probe.host) { "" } else { "n" };
     let bash = Words::of(["-c", TCP, "tcp", &probe.host, &port, named, &expect]);
@@ -79,7 +83,14 @@ pub(super) fn tcp_outcome(probe: &Tcp, finished: &Finished) -> Outcome {
         .any(|words| said.contains(words))
         || (finished.code == 0 && connected.is_none());
     if connected.is_none() && !by_nc {
-        return missed(&probe.host, &said, finished, probe.timeout_ms, Stage::Connect, "bash");
+        return missed(
+            &probe.host,
+            &said,
+            finished,
+            probe.timeout_ms,
+            Stage::Connect,
+            "bash",
+        );
     }
     let text: Option<&[u8]> = probe.expect.as_ref().map(AsRef::as_ref);
     let matched = text.map(|text| contains(rest, text));
@@ -87,14 +98,25 @@ pub(super) fn tcp_outcome(probe: &Tcp, finished: &Finished) -> Outcome {
         return blocked(&probe.host, &said, probe.timeout_ms, Stage::Response);
     }
     if finished.code == 8 || (matched == Some(false) && words::miss(&said).is_some()) {
-        return missed(&probe.host, &said, finished, probe.timeout_ms, Stage::Response, "bash");
+        return missed(
+            &probe.host,
+            &said,
+            finished,
+            probe.timeout_ms,
+            Stage::Response,
+            "bash",
+        );
     }
     let ip = address.unwrap_or_else(|| words::address(&probe.host, &said));
     Outcome::Answered(Answer::Tcp(TcpAnswer {
         remote: SocketAddr::new(ip, probe.port),
         local: nowhere(),
         connect_ms: connected.map_or(milliseconds(finished.took), |micros| micros / 1e3),
-        received: Octets(if text.is_some() { rest.to_vec() } else { Vec::new() }),
+        received: Octets(if text.is_some() {
+            rest.to_vec()
+        } else {
+            Vec::new()
+        }),
         matched,
     }))
 }
@@ -118,14 +140,25 @@ pub(super) fn udp(datagram: &Datagram<'_>) -> Command {
 }
 
 /// The datagram that came back, or what came instead.
-pub(super) fn datagram(host: &str, timeout_ms: u64, finished: &Finished) -> Result<Vec<u8>, Outcome> {
+pub(super) fn datagram(
+    host: &str,
+    timeout_ms: u64,
+    finished: &Finished,
+) -> Result<Vec<u8>, Outcome> {
     if finished.missing {
         return Err(lacks("bash"));
     }
     let said = String::from_utf8_lossy(&finished.stderr);
     let failed = finished.code != 0 || finished.timed_out;
     if failed || words::miss(&said).is_some() {
-        return Err(missed(host, &said, finished, timeout_ms, Stage::Response, "bash"));
+        return Err(missed(
+            host,
+            &said,
+            finished,
+            timeout_ms,
+            Stage::Response,
+            "bash",
+        ));
     }
     Ok(finished.stdout.clone())
 }
@@ -188,7 +221,9 @@ fn blocked(host: &str, said: &str, timeout_ms: u64, stage: Stage) -> Outcome {
 /// Takes the first line off when it begins with `words`.
 fn line<'a>(rest: &mut &'a [u8], words: &str) -> Option<&'a str> {
     let end = rest.iter().position(|byte| *byte == b'\n')?;
-    let text = std::str::from_utf8(&rest[..end]).ok()?.strip_prefix(words)?;
+    let text = std::str::from_utf8(&rest[..end])
+        .ok()?
+        .strip_prefix(words)?;
     *rest = &rest[end + 1..];
     Some(text)
 }

@@ -24,19 +24,34 @@ const WORDS: &[(&str, Miss)] = &[
     ("network is unreachable", Miss::Unreachable(Reason::Network)),
     ("network unreachable", Miss::Unreachable(Reason::Network)),
     ("permission denied", Miss::Unreachable(Reason::Prohibited)),
-    ("protocol not available", Miss::Unreachable(Reason::Protocol)),
+    (
+        "protocol not available",
+        Miss::Unreachable(Reason::Protocol),
+    ),
     ("message too long", Miss::Unreachable(Reason::TooBig)),
     ("connection timed out", Miss::Silent),
     ("operation timed out", Miss::Silent),
-    ("name or service not known", Miss::Unresolved(Lookup::NoSuchName)),
-    ("name does not resolve", Miss::Unresolved(Lookup::NoSuchName)),
+    (
+        "name or service not known",
+        Miss::Unresolved(Lookup::NoSuchName),
+    ),
+    (
+        "name does not resolve",
+        Miss::Unresolved(Lookup::NoSuchName),
+    ),
     ("could not resolve", Miss::Unresolved(Lookup::NoSuchName)),
     ("bad address", Miss::Unresolved(Lookup::NoSuchName)),
     ("unknown host", Miss::Unresolved(Lookup::NoSuchName)),
     ("no address associated", Miss::Unresolved(Lookup::NoRecord)),
-    ("address family for hostname not supported", Miss::Unresolved(Lookup::NoRecord)),
+    (
+        "address family for hostname not supported",
+        Miss::Unresolved(Lookup::NoRecord),
+    ),
     // What the C library says of a server that does not answer.
-    ("temporary failure in name resolution", Miss::Unresolved(Lookup::NoAnswer)),
+    (
+        "temporary failure in name resolution",
+        Miss::Unresolved(Lookup::NoAnswer),
+    ),
     ("try again", Miss::Unresolved(Lookup::NoAnswer)),
 ];
 
@@ -101,12 +116,27 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    #[case("bash: connect: Connection refused\nbash: line 1: /dev/tcp/10.0.0.1/80: Connection refused", Some(Miss::Refused))]
-    #[case("* connect to 10.1.1.1 port 80 from 10.1.1.2 port 4 failed: No route to host", Some(Miss::Unreachable(Reason::Host)))]
-    #[case("ping: connect: Network is unreachable", Some(Miss::Unreachable(Reason::Network)))]
+    #[case(
+        "bash: connect: Connection refused\nbash: line 1: /dev/tcp/10.0.0.1/80: Connection refused",
+        Some(Miss::Refused)
+    )]
+    #[case(
+        "* connect to 10.1.1.1 port 80 from 10.1.1.2 port 4 failed: No route to host",
+        Some(Miss::Unreachable(Reason::Host))
+    )]
+    #[case(
+        "ping: connect: Network is unreachable",
+        Some(Miss::Unreachable(Reason::Network))
+    )]
     #[case("nc: bad address 'nope'", Some(Miss::Unresolved(Lookup::NoSuchName)))]
-    #[case("bash: nope: Temporary failure in name resolution", Some(Miss::Unresolved(Lookup::NoAnswer)))]
-    #[case("* connect to ::1 port 1 failed: Connection refused\n* connect to 10.0.0.9 port 1 failed: Connection timed out", Some(Miss::Silent))]
+    #[case(
+        "bash: nope: Temporary failure in name resolution",
+        Some(Miss::Unresolved(Lookup::NoAnswer))
+    )]
+    #[case(
+        "* connect to ::1 port 1 failed: Connection refused\n* connect to 10.0.0.9 port 1 failed: Connection timed out",
+        Some(Miss::Silent)
+    )]
     #[case("segmentation fault", None)]
     fn words_have_one_meaning(#[case] text: &str, #[case] expected: Option<Miss>) {
         assert_eq!(miss(text), expected);
@@ -118,7 +148,10 @@ mod tests {
         assert_eq!(found("10.0.0.1", "10.0.0.2"), "10.0.0.1");
         assert_eq!(found("[fd00::1]", ""), "fd00::1");
         assert_eq!(found("db", "*   Trying 10.1.2.3:80..."), "10.1.2.3");
-        assert_eq!(found("db", "* connect to fd00::5 port 80 failed"), "fd00::5");
+        assert_eq!(
+            found("db", "* connect to fd00::5 port 80 failed"),
+            "fd00::5"
+        );
         assert_eq!(found("db", "nothing at all"), "0.0.0.0");
     }
 }

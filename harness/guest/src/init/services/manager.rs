@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::process;
+use super::ssh;
 use super::unit::{Exec, Kind, Unit};
 use super::units;
 use crate::{clock, log};
@@ -77,7 +78,10 @@ impl Manager {
     }
 
     fn load(&mut self, name: &str) -> Option<String> {
-        let (name, unit, path) = units::load(&units::full_name(name))?;
+        let (name, mut unit, path) = units::load(&units::full_name(name))?;
+        if name == ssh::NAME {
+            ssh::adapt(&mut unit);
+        }
         match self.services.get_mut(&name) {
             Some(service) => service.unit = unit,
             None => {

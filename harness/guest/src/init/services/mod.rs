@@ -2,6 +2,7 @@
 
 mod manager;
 mod process;
+pub mod ssh;
 mod unit;
 pub mod units;
 

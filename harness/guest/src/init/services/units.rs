@@ -59,6 +59,11 @@ pub fn find(name: &str) -> Option<(String, PathBuf)> {
     None
 }
 
+/// Whether a name, in full, means the SSH server.
+pub fn is_ssh(name: &str) -> bool {
+    find(name).is_some_and(|(name, _)| name == super::ssh::NAME)
+}
+
 pub fn load(name: &str) -> Option<(String, Unit, PathBuf)> {
     let (name, path) = find(name)?;
     let text = fs::read_to_string(&path).ok()?;

@@ -24,6 +24,7 @@ use crate::net::uevent::Uevents;
 use crate::port::{self, Port};
 use crate::power::{self, Button, How};
 use crate::services::Manager;
+use crate::services::ssh::Door;
 use crate::{environment, log};
 
 /// What is not there by then is not waited for any more.
@@ -62,6 +63,7 @@ struct Supervisor {
     control: Listener,
     waiters: Waiters,
     services: Manager,
+    ssh: Option<Door>,
     cloud: Cloud,
     scripts: VecDeque<Script>,
     running: Option<Running>,
@@ -80,6 +82,7 @@ enum Source {
     Port,
     Button(usize),
     Control,
+    Ssh,
     Dhcp(u32),
 }
 
@@ -127,6 +130,7 @@ impl Supervisor {
             control: Listener::open()?,
             waiters: Waiters::default(),
             services: Manager::default(),
+            ssh: None,
             cloud: Cloud::default(),
             scripts: VecDeque::new(),
             running: None,
@@ -185,6 +189,7 @@ impl Supervisor {
             (Source::News, self.network.news_fd()),
             (Source::Control, self.control.as_fd()),
         ];
+        sources.extend(self.ssh.iter().map(|door| (Source::Ssh, door.as_fd())));
         sources.extend(self.port.iter().map(|port| (Source::Port, port.as_fd())));
         let buttons = self.buttons.iter().enumerate();
         sources.extend(buttons.map(|(at, button)| (Source::Button(at), button.as_fd())));
@@ -246,6 +251,11 @@ impl Supervisor {
                     self.on_request(client, request, now);
                 }
             }
+            Source::Ssh => {
+                if let Some(Err(error)) = self.ssh.as_ref().map(Door::admit) {
+                    log::error(&format!("somebody could not log in over SSH: {error}"));
+                }
+            }
             Source::Dhcp(index) => self.network.on_dhcp(index, now),
         }
     }
@@ -300,6 +310,7 @@ impl Supervisor {
         if let Some(port) = &mut self.port {
             port.say(&FromGuest::Up(Up { after_ms }));
         }
+        self.open_ssh();
         self.services.boot(now);
         self.phase = Phase::Leases {
             until: now + LEASES,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Phase, Supervisor};
 use crate::control::{Client, Request, Verb};
-use crate::services::Reply;
+use crate::services::{Reply, units};
 
 /// Those who will be answered later.
 #[derive(Debug, Default)]
@@ -57,6 +57,10 @@ impl Supervisor {
         if unit.ends_with(".target") {
             client.answer(&Reply::default());
             return;
+        }
+        if matches!(verb, Verb::Start | Verb::Restart) && units::is_ssh(unit) {
+            // The server opens the port itself.
+            self.ssh = None;
         }
         let begun = match verb {
             Verb::Start => self.services.start(unit, now),

@@ -14,6 +14,7 @@ use super::{DEVICES, Phase, Supervisor};
 use crate::cloud::Cloud;
 use crate::port::Port;
 use crate::power::How;
+use crate::services::ssh::Door;
 use crate::{environment, log, net, sys};
 
 const AGENT_PORT: &str = "/dev/virtio-ports/org.qemu.guest_agent.0";
@@ -82,6 +83,14 @@ impl Supervisor {
 
     pub(super) fn has_devices(&self, nics: usize, disks: usize) -> bool {
         self.network.count() >= nics && disk_count() >= disks
+    }
+
+    /// The port is there from the beginning, the server when it is needed.
+    pub(super) fn open_ssh(&mut self) {
+        match Door::open() {
+            Ok(door) => self.ssh = door,
+            Err(error) => log::error(&format!("nobody can log in over SSH: {error}")),
+        }
     }
 
     /// What the NoCloud disk says; the network starts with it.

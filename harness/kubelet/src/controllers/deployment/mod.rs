@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 
@@ -27,6 +28,11 @@ pub(super) async fn run(client: Client, recorder: Recorder) {
     .owns(
         Api::<ReplicaSet>::all(client.clone()),
         watcher::Config::default(),
+    )
+    .watches(
+        Api::<Pod>::all(client.clone()),
+        watcher::Config::default(),
+        |pod: Pod| ending_for(&pod),
     );
     drive(
         controller,
@@ -34,6 +40,19 @@ pub(super) async fn run(client: Client, recorder: Recorder) {
         reconcile,
     )
     .await;
+}
+
+/// The Deployment of a pod that ends: with `Recreate` it may wait for that. Its ReplicaSet is called like it and the hash.
+fn ending_for(pod: &Pod) -> Option<ObjectRef<Deployment>> {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    let ends = is_deleted(pod) || matches!(phase, Some("Succeeded" | "Failed"));
+    let hash = pod.labels().get("pod-template-hash").filter(|_| ends)?;
+    let set = pod
+        .owner_references()
+        .iter()
+        .find(|o| o.kind == "ReplicaSet")?;
+    let name = set.name.strip_suffix(hash)?.strip_suffix('-')?;
+    Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
 async fn reconcile(deployment: Arc<Deployment>, context: Arc<Context>) -> Result<Action, Failure> {

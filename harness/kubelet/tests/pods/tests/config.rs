@@ -7,8 +7,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::context::{container, equal, fail};
-use crate::cluster::IMAGE2;
 use super::{Context, Outcome};
+use crate::cluster::IMAGE2;
 
 pub async fn config_maps_change(c: Context) -> Outcome {
     c.create::<ConfigMap>(
@@ -146,7 +146,8 @@ pub async fn volumes_of_every_kind(c: Context) -> Outcome {
 
 pub async fn images_as_volumes(c: Context) -> Outcome {
     let mounts = json!([{"name": "disk", "mountPath": "/disk"}]);
-    let script = "test -x /disk/bin/sh && echo files; (touch /disk/new) 2>/dev/null || echo read-only";
+    let script =
+        "test -x /disk/bin/sh && echo files; (touch /disk/new) 2>/dev/null || echo read-only";
     c.pod(
         "p",
         json!({"command": ["sh", "-c", script], "volumeMounts": mounts}),

@@ -48,6 +48,33 @@ fn rolled_out(d: &Deployment) -> bool {
     })
 }
 
+/// Nothing of the new before the end of the old, which takes its time here.
+pub async fn deployments_recreate(c: Context) -> Outcome {
+    let slow = json!({"command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]});
+    let mut deployment = workload("anew", slow);
+    deployment["spec"]["strategy"] = json!({"type": "Recreate"});
+    deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    c.create::<Deployment>(deployment).await?;
+    c.until("anew", "rolled out", rolled_out).await?;
+    let old: Vec<_> = pods(&c, "anew")
+        .await?
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
+    let restart = json!({"spec": {"template": {"metadata": {"annotations": {"again": "yes"}}}}});
+    c.api::<Deployment>()
+        .patch("anew", &PatchParams::default(), &Patch::Merge(restart))
+        .await?;
+    c.until("anew", "rolled out again", rolled_out).await?;
+    let new: Vec<_> = pods(&c, "anew")
+        .await?
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
+    equal((old.len(), new.len()), (1, 1))?;
+    check(old != new, format!("{new:?}"))
+}
+
 pub async fn deployments_roll(c: Context) -> Outcome {
     let mut deployment = workload("web", json!({}));
     deployment["spec"]["replicas"] = json!(3);

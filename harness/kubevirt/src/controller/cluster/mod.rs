@@ -4,4 +4,4 @@ mod installation;
 mod nodes;
 
 pub(super) use installation::run as installation;
-pub(super) use nodes::run as nodes;
+pub(super) use nodes::{run as nodes, vendor};

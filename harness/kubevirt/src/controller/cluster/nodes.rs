@@ -42,7 +42,7 @@ async fn reconcile(node: Arc<Node>, context: Arc<Context>) -> Result<Action, Fai
     let api: Api<Node> = Api::all(context.client.clone());
     let name = node.name_any();
     let params = PatchParams::default();
-    let labels = labels(&context.config.cpu_vendor);
+    let labels = labels(context.vendor);
     let labelled = labels
         .iter()
         .all(|(key, value)| node.labels().get(key) == Some(value));
@@ -52,7 +52,7 @@ async fn reconcile(node: Arc<Node>, context: Arc<Context>) -> Result<Action, Fai
         }}});
         api.patch(&name, &params, &Patch::Merge(patch)).await?;
     }
-    let devices = devices(context.config.kvm);
+    let devices = devices();
     let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
     // a node whose own resources are not known yet gets these with them
     let offered = allocatable.is_some_and(|a| {
@@ -68,7 +68,7 @@ async fn reconcile(node: Arc<Node>, context: Arc<Context>) -> Result<Action, Fai
     Ok(Action::await_change())
 }
 
-fn labels(vendor: &str) -> BTreeMap<String, String> {
+fn labels(vendor: Option<&str>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from(
         [
             ("kubevirt.io/schedulable", "true"),
@@ -79,7 +79,7 @@ fn labels(vendor: &str) -> BTreeMap<String, String> {
         .map(|(key, value)| (key.to_owned(), value.to_owned())),
     );
     let mut can = |label: String| labels.insert(label, "true".to_owned());
-    if !vendor.is_empty() {
+    if let Some(vendor) = vendor {
         can(format!("cpu-vendor.node.kubevirt.io/{vendor}"));
     }
     for machine in MACHINES {
@@ -94,25 +94,48 @@ fn labels(vendor: &str) -> BTreeMap<String, String> {
     labels
 }
 
-fn devices(kvm: bool) -> BTreeMap<&'static str, &'static str> {
+/// All machines of the lab may be emulated, so none asks for acceleration.
+fn devices() -> BTreeMap<&'static str, &'static str> {
     BTreeMap::from([
-        (
-            "devices.kubevirt.io/kvm",
-            if kvm { PLENTY } else { NOTHING },
-        ),
+        ("devices.kubevirt.io/kvm", NOTHING),
         ("devices.kubevirt.io/tun", PLENTY),
         ("devices.kubevirt.io/vhost-net", NOTHING),
     ])
 }
 
+/// Of the processor that all nodes share.
+pub(in crate::controller) fn vendor() -> Option<&'static str> {
+    // without it a label is missing that nothing asks for
+    named(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
+fn named(cpuinfo: &str) -> Option<&'static str> {
+    let line = cpuinfo.lines().find(|l| l.starts_with("vendor_id"))?;
+    match line.split_once(':')?.1.trim() {
+        "AuthenticAMD" => Some("AMD"),
+        "GenuineIntel" => Some("Intel"),
+        "HygonGenuine" => Some("Hygon"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::labels;
+    use super::{labels, named};
+
+    #[test]
+    fn makers_of_processors() {
+        assert_eq!(
+            named("processor : 0\nvendor_id : GenuineIntel\n"),
+            Some("Intel")
+        );
+        assert_eq!(named("processor : 0\n"), None);
+    }
 
     /// As recorded on a node with QEMU 10.
     #[test]
     fn sixty_six_machine_types() {
-        let labels = labels("AMD");
+        let labels = labels(Some("AMD"));
         let machines = labels
             .keys()
             .filter(|l| l.starts_with("machine-type.node.kubevirt.io/"));

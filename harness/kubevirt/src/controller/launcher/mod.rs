@@ -90,7 +90,11 @@ pub(super) fn pod(vmi: &VirtualMachineInstance, around: &Surroundings<'_>) -> Po
             ..SecurityContext::default()
         }),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        readiness_probe: vmi.spec.readiness_probe.as_ref().map(|p| probes::of(p, vmi)),
+        readiness_probe: vmi
+            .spec
+            .readiness_probe
+            .as_ref()
+            .map(|p| probes::of(p, vmi)),
         liveness_probe: vmi.spec.liveness_probe.as_ref().map(|p| probes::of(p, vmi)),
         volume_devices: Some(volumes.devices).filter(|d| !d.is_empty()),
         volume_mounts: Some(volumes.mounts),

@@ -12,15 +12,17 @@ const STARTUP: i32 = 10;
 pub(super) fn of(probe: &types::Probe, vmi: &VirtualMachineInstance) -> Probe {
     let or = |value: i32, default: i32| if value == 0 { default } else { value };
     let mut timeout = or(probe.timeout_seconds, 1);
-    let machine = format!(
-        "{}_{}",
-        vmi.namespace().unwrap_or_default(),
-        vmi.name_any()
-    );
+    let machine = format!("{}_{}", vmi.namespace().unwrap_or_default(), vmi.name_any());
     let mut exec = None;
     let mut ask = |arguments: &[&str], command: &[String]| {
         let seconds = timeout.to_string();
-        let head = ["virt-probe", "--domainName", &machine, "--timeoutSeconds", &seconds];
+        let head = [
+            "virt-probe",
+            "--domainName",
+            &machine,
+            "--timeoutSeconds",
+            &seconds,
+        ];
         let words = head.iter().chain(arguments).map(|word| (*word).to_owned());
         exec = Some(ExecAction {
             command: Some(words.chain(command.iter().cloned()).collect()),
@@ -61,7 +63,8 @@ mod tests {
 
     #[test]
     fn ports_are_probed_by_the_kubelet() {
-        let of_pod = probe(json!({"tcpSocket": {"port": 80}, "initialDelaySeconds": 5, "periodSeconds": 2}));
+        let of_pod =
+            probe(json!({"tcpSocket": {"port": 80}, "initialDelaySeconds": 5, "periodSeconds": 2}));
         assert_eq!(of_pod["tcpSocket"]["port"], 80);
         assert_eq!(of_pod["initialDelaySeconds"], 15);
         assert_eq!(of_pod["timeoutSeconds"], 1);
@@ -73,7 +76,17 @@ mod tests {
         let of_pod = probe(json!({"exec": {"command": ["cat", "/ready"]}, "timeoutSeconds": 4}));
         assert_eq!(
             of_pod["exec"]["command"],
-            json!(["virt-probe", "--domainName", "ns_vm", "--timeoutSeconds", "4", "--command", "cat", "--", "/ready"])
+            json!([
+                "virt-probe",
+                "--domainName",
+                "ns_vm",
+                "--timeoutSeconds",
+                "4",
+                "--command",
+                "cat",
+                "--",
+                "/ready"
+            ])
         );
         assert_eq!(of_pod["timeoutSeconds"], 5);
         let of_pod = probe(json!({"guestAgentPing": {}}));

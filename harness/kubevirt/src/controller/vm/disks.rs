@@ -1,10 +1,13 @@
 //! What is known of a machine's disks before it starts.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
 use kube::api::Api;
 
 use super::super::context::{Context, Failure};
+use super::super::data_volume::{Progress, kind::DataVolume, progress};
 use super::super::vmi::volumes::{Found, claim_name, claim_names};
 use crate::types::{VirtualMachine, VolumeSnapshotStatus};
 
@@ -31,7 +34,32 @@ pub(super) async fn claims(context: &Context, vm: &VirtualMachine) -> Result<Fou
     Ok(found)
 }
 
-pub(super) fn state(claims: &Found) -> Disks {
+/// The DataVolumes that the machine's disks are made of.
+pub(super) async fn data_volumes(
+    context: &Context,
+    vm: &VirtualMachine,
+) -> Result<Vec<DataVolume>, Failure> {
+    let api: Api<DataVolume> = context.api(vm.namespace().as_deref());
+    let disks = vm.spec.template.spec.volumes.iter();
+    let used = disks.filter_map(|volume| Some(volume.data_volume.as_ref()?.name.as_str()));
+    let templates = vm.spec.data_volume_templates.iter();
+    let brought = templates.filter_map(|template| template.metadata.name.as_deref());
+    let names: BTreeSet<&str> = used.chain(brought).collect();
+    let mut found = Vec::new();
+    for name in names {
+        found.extend(api.get_opt(name).await?);
+    }
+    Ok(found)
+}
+
+pub(super) fn state(claims: &Found, volumes: &[DataVolume]) -> Disks {
+    let any = |wanted| volumes.iter().map(progress).any(|is| is == wanted);
+    if any(Progress::Failed) {
+        return Disks::Failed;
+    }
+    if any(Progress::Filling) {
+        return Disks::Filling;
+    }
     let unbound = |claim: &PersistentVolumeClaim| {
         claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound")
     };
@@ -113,7 +141,17 @@ mod tests {
                 "PVC not found",
             ]
         );
-        assert_eq!(state(&found), Disks::Unbound);
-        assert_eq!(state(&Found::new()), Disks::Fine);
+        assert_eq!(state(&found, &[]), Disks::Unbound);
+        assert_eq!(state(&Found::new(), &[]), Disks::Fine);
+        let volume = |status| {
+            serde_json::from_value(json!({"metadata": {}, "spec": {}, "status": status})).unwrap()
+        };
+        let filling = volume(json!({"phase": "ImportInProgress"}));
+        assert_eq!(state(&found, &[filling]), Disks::Filling);
+        let error = json!({"type": "Running", "status": "False", "reason": "Error"});
+        let failed = volume(json!({"phase": "ImportInProgress", "conditions": [error]}));
+        assert_eq!(state(&found, &[failed]), Disks::Failed);
+        let done = volume(json!({"phase": "Succeeded"}));
+        assert_eq!(state(&Found::new(), &[done]), Disks::Fine);
     }
 }

@@ -1,5 +1,6 @@
 //! The controller of VirtualMachines: it starts and stops their instances.
 
+mod acts;
 mod backoff;
 mod disks;
 mod instance;
@@ -7,13 +8,14 @@ mod printable;
 mod revision;
 mod status;
 mod strategy;
+mod templates;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -23,13 +25,10 @@ use serde_json::{Value, json};
 use super::context::{
     Context, Failure, SyncError, difference, drive, is_observed, mark_observed, now, precondition,
 };
-use super::events::Severity;
+use super::data_volume::kind::DataVolume;
 use super::owner::{is_controlled_by, is_deleted};
 use super::vmi::CONTROLLER_FINALIZER;
-use crate::types::{
-    StateChangeAction, StateChangeRequest, VirtualMachine, VirtualMachineInstance,
-    VirtualMachineSpec, VmiPhase,
-};
+use crate::types::{VirtualMachine, VirtualMachineInstance, VmiPhase};
 use disks::Disks;
 use status::{Done, Restart};
 use strategy::Step;
@@ -90,6 +89,10 @@ pub(super) async fn run(context: Arc<Context>) {
             Api::<VirtualMachineInstance>::all(client.clone()),
             watcher::Config::default(),
         )
+        .owns(
+            Api::<DataVolume>::all(client.clone()),
+            watcher::Config::default(),
+        )
         .watches(
             Api::<PersistentVolumeClaim>::all(client),
             watcher::Config::default(),
@@ -129,14 +132,20 @@ async fn reconcile(vm: Arc<VirtualMachine>, context: Arc<Context>) -> Result<Act
         Some(vmi) => Some(follow_generation(&context, &vm, vmi).await?),
         None => None,
     };
+    templates::create(&context, &vm).await?;
+    let volumes = disks::data_volumes(&context, &vm).await?;
     let now = now();
-    let outcome = synchronize(&context, &api, &mut vm, vmi.as_ref(), &now).await?;
+    let outcome = if templates::are_filled(&vm, &volumes) {
+        synchronize(&context, &api, &mut vm, vmi.as_ref(), &now).await?
+    } else {
+        Outcome::quiet()
+    };
     let done = Done {
         vmi: vmi.as_ref(),
         expected: outcome.expected,
         sync_error: outcome.sync_error,
         restart: outcome.restart,
-        disks: disks::state(&claims),
+        disks: disks::state(&claims, &volumes),
         now: &now,
     };
     let next = status::next(&vm, &done, |range| rand::rng().random_range(0..=range));
@@ -246,17 +255,17 @@ async fn synchronize(
     };
     if is_deleted(vm) {
         return match vmi.filter(|vmi| !is_deleted(*vmi)) {
-            Some(vmi) => stop(context, vm, vmi).await,
+            Some(vmi) => acts::stop(context, vm, vmi).await,
             None => Ok(Outcome::quiet()),
         };
     }
     let mut outcome = match (strategy::next(vm, vmi, now), vmi) {
-        (Step::Start, None) => start(context, vm).await?,
-        (Step::Stop, Some(vmi)) => stop(context, vm, vmi).await?,
+        (Step::Start, None) => acts::start(context, vm).await?,
+        (Step::Stop, Some(vmi)) => acts::stop(context, vm, vmi).await?,
         (Step::StopAndStartAgain, Some(vmi)) => {
-            let outcome = stop(context, vm, vmi).await?;
+            let outcome = acts::stop(context, vm, vmi).await?;
             if outcome.sync_error.is_none() {
-                *vm = request_start(api, vm).await?;
+                *vm = acts::request_start(api, vm).await?;
             }
             outcome
         }
@@ -265,7 +274,7 @@ async fn synchronize(
             ..Outcome::quiet()
         },
         (Step::RunAlways, _) => {
-            run_always(api, vm).await?;
+            acts::run_always(api, vm).await?;
             Outcome::quiet()
         }
         (Step::Nothing | Step::Start | Step::Stop | Step::StopAndStartAgain, _) => Outcome::quiet(),
@@ -276,111 +285,6 @@ async fn synchronize(
         Expected::Start | Expected::Stop => Restart::NotRequired,
     };
     Ok(outcome)
-}
-
-async fn start(context: &Context, vm: &VirtualMachine) -> Result<Outcome, Failure> {
-    let revision = revision::keep(context, vm).await?;
-    let vmi = instance::of(vm, revision);
-    let api: Api<VirtualMachineInstance> = context.api(vm.namespace().as_deref());
-    match api.create(&PostParams::default(), &vmi).await {
-        Ok(vmi) => {
-            let message = format!(
-                "Started the virtual machine by creating the new virtual machine instance {}",
-                vmi.name_any()
-            );
-            context.event(vm, Severity::Normal, "SuccessfulCreate", message);
-            Ok(Outcome {
-                expected: Expected::Start,
-                ..Outcome::quiet()
-            })
-        }
-        Err(kube::Error::Api(status)) => {
-            let text = &status.message;
-            let message = format!("Error creating virtual machine instance: {text}");
-            context.event(vm, Severity::Warning, "FailedCreate", message);
-            let message = format!("Failure while starting VMI: {text}");
-            Ok(Outcome::failed("FailedCreate", message))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn stop(
-    context: &Context,
-    vm: &VirtualMachine,
-    vmi: &VirtualMachineInstance,
-) -> Result<Outcome, Failure> {
-    let api: Api<VirtualMachineInstance> = context.api(vmi.namespace().as_deref());
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: vmi.uid(),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    match api.delete(&vmi.name_any(), &params).await {
-        Ok(_) => {
-            let message = format!(
-                "Stopped the virtual machine by deleting the virtual machine instance {}",
-                vmi.uid().unwrap_or_default()
-            );
-            context.event(vm, Severity::Normal, "SuccessfulDelete", message);
-            Ok(Outcome {
-                expected: Expected::Stop,
-                ..Outcome::quiet()
-            })
-        }
-        Err(kube::Error::Api(status)) => {
-            let text = &status.message;
-            let message = format!(
-                "Error deleting virtual machine instance {}: {text}",
-                vmi.name_any()
-            );
-            context.event(vm, Severity::Warning, "FailedDelete", message);
-            let message = format!("Failure attempting to delete VMI: {text}");
-            Ok(Outcome::failed("FailedDelete", message))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// An instance that failed is followed by another.
-async fn request_start(
-    api: &Api<VirtualMachine>,
-    vm: &VirtualMachine,
-) -> Result<VirtualMachine, Failure> {
-    let status = vm.status.clone().unwrap_or_default();
-    let mut requests = status.state_change_requests;
-    requests.push(StateChangeRequest {
-        action: StateChangeAction::Start,
-        data: std::collections::BTreeMap::new(),
-        uid: None,
-    });
-    let mut patch = precondition(vm);
-    patch["status"] = json!({"stateChangeRequests": requests});
-    let params = PatchParams::default();
-    Ok(api
-        .patch_status(&vm.name_any(), &params, &Patch::Merge(patch))
-        .await?)
-}
-
-async fn run_always(api: &Api<VirtualMachine>, vm: &mut VirtualMachine) -> Result<(), Failure> {
-    let mut patch = precondition(vm);
-    patch["spec"] = match vm.spec {
-        VirtualMachineSpec {
-            run_strategy: Some(_),
-            ..
-        } => json!({"runStrategy": "Always"}),
-        _ => json!({"running": true}),
-    };
-    *vm = api
-        .patch(
-            &vm.name_any(),
-            &PatchParams::default(),
-            &Patch::Merge(patch),
-        )
-        .await?;
-    Ok(())
 }
 
 async fn write_status(

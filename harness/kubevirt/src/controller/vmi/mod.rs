@@ -1,5 +1,6 @@
 //! The controller of VirtualMachineInstances: it makes their pods and follows them until virt-handler takes over.
 
+mod definitions;
 mod network;
 mod pods;
 mod status;
@@ -10,9 +11,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use rand::Rng;
@@ -22,6 +24,7 @@ use super::conditions::PAUSED;
 use super::context::{
     Context, Failure, SyncError, difference, drive, is_observed, mark_observed, now, precondition,
 };
+use super::data_volume::{Progress, kind::DataVolume, progress};
 use super::events::Severity;
 use super::launcher::{self, CREATED_BY, NODE_NAME, UNPAUSED};
 use super::owner::{is_controlled_by, is_deleted};
@@ -48,21 +51,45 @@ pub(super) async fn run(context: Arc<Context>) {
     let controller = controller
         .owns(Api::<Pod>::all(client.clone()), watcher::Config::default())
         .watches(
-            Api::<PersistentVolumeClaim>::all(client),
+            Api::<PersistentVolumeClaim>::all(client.clone()),
             watcher::Config::default(),
-            move |claim| {
-                let name = claim.name_any();
-                let namespace = claim.namespace();
-                machines
-                    .state()
-                    .into_iter()
-                    .filter(|vmi| vmi.namespace() == namespace)
-                    .filter(|vmi| volumes::claim_names(&vmi.spec).contains(name.as_str()))
-                    .map(|vmi| ObjectRef::from_obj(&*vmi))
-                    .collect::<Vec<_>>()
+            {
+                let machines = machines.clone();
+                move |claim| users(&machines, &claim)
+            },
+        )
+        .watches(
+            Api::<DataVolume>::all(client.clone()),
+            watcher::Config::default(),
+            {
+                let machines = machines.clone();
+                move |volume| users(&machines, &volume)
             },
         );
+    let kind = definitions::kind();
+    let controller = controller.watches_with(
+        Api::<PartialObjectMeta<DynamicObject>>::all_with(client, &kind),
+        kind,
+        watcher::Config::default(),
+        move |definition| definitions::users(&machines, &definition),
+    );
     drive(controller, context, reconcile).await;
+}
+
+/// The machines with a disk of this claim, or of the DataVolume of that name.
+fn users<K: Resource>(
+    machines: &Store<VirtualMachineInstance>,
+    source: &K,
+) -> Vec<ObjectRef<VirtualMachineInstance>> {
+    let meta = source.meta();
+    let name = meta.name.as_deref().unwrap_or_default();
+    machines
+        .state()
+        .into_iter()
+        .filter(|vmi| vmi.metadata.namespace == meta.namespace)
+        .filter(|vmi| volumes::claim_names(&vmi.spec).contains(name))
+        .map(|vmi| ObjectRef::from_obj(&*vmi))
+        .collect()
 }
 
 async fn reconcile(
@@ -146,6 +173,9 @@ async fn synchronize(
             message,
         }));
     }
+    if !are_filled(context, vmi).await? {
+        return Ok(None);
+    }
     if let Some(binding) = unknown_binding(context, vmi).await? {
         let message = format!(
             "failed to render launch manifest: unable to find the network binding plugin '{binding}' in Kubevirt configuration"
@@ -155,7 +185,33 @@ async fn synchronize(
             message,
         }));
     }
+    if let Some(definition) = definitions::missing(context, vmi).await? {
+        let message = format!(
+            "failed to render launch manifest: failed to locate network attachment definition {definition}"
+        );
+        return Ok(Some(SyncError {
+            reason: CREATE_FAILED.to_owned(),
+            message,
+        }));
+    }
     create_pod(context, vmi, pods, claims).await
+}
+
+/// The disks that are DataVolumes have their content. A claim without a DataVolume has what it has.
+async fn are_filled(context: &Context, vmi: &VirtualMachineInstance) -> Result<bool, Failure> {
+    let api: Api<DataVolume> = context.api(vmi.namespace().as_deref());
+    for source in vmi
+        .spec
+        .volumes
+        .iter()
+        .filter_map(|v| v.data_volume.as_ref())
+    {
+        let found = api.get_opt(&source.name).await?;
+        if found.is_some_and(|volume| progress(&volume) != Progress::Done) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn create_pod(

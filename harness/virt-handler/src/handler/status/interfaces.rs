@@ -17,7 +17,9 @@ const GUEST_ONLY: usize = 10;
 /// Whose addresses count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pod {
-    /// The pod's, where it has some.
+    /// The pod's, where it has some: a guest without any is still asking for its own.
+    Begins,
+    /// The pod's, where it has some and the guest too: one that has none is not reached by the pod's either.
     Lives,
     /// The guest's alone: the pod's are no longer its.
     Ended,
@@ -43,7 +45,7 @@ pub fn merge(
         .iter()
         .filter(|guest| guest.name != "lo")
     {
-        add_guest(&mut interfaces, nics, guest);
+        add_guest(&mut interfaces, nics, guest, pod);
     }
     for interface in &mut interfaces {
         let Some(former) = interface.name.as_deref().and_then(former) else {
@@ -69,14 +71,14 @@ fn of_machine(nic: &Nic, pod: Pod) -> InterfaceStatus {
         link_state: Some(if nic.link { "up" } else { "down" }.to_owned()),
         ..InterfaceStatus::default()
     };
-    if pod == Pod::Lives {
+    if pod != Pod::Ended {
         let addresses = nic.addresses.iter().map(ToString::to_string).collect();
         set_addresses(&mut interface, in_order(addresses));
     }
     interface
 }
 
-fn add_guest(interfaces: &mut Vec<InterfaceStatus>, nics: &[Nic], guest: &Interface) {
+fn add_guest(interfaces: &mut Vec<InterfaceStatus>, nics: &[Nic], guest: &Interface, pod: Pod) {
     let mac = guest.hardware_address.clone().unwrap_or_default();
     let mut addresses: Vec<_> = guest
         .ip_addresses
@@ -114,12 +116,12 @@ fn add_guest(interfaces: &mut Vec<InterfaceStatus>, nics: &[Nic], guest: &Interf
     }
     known.interface_name = Some(guest.name.clone());
     add_source(known, AGENT);
-    let merged = prevail(&known.ip_addresses, &addresses);
+    let merged = prevail(&known.ip_addresses, &addresses, pod);
     set_addresses(known, merged);
 }
 
 /// The pod's addresses stay, unless the guest has none of the family; the guest's fill in where the pod has none.
-fn prevail(pod: &[String], guest: &[String]) -> Vec<String> {
+fn prevail(pods: &[String], guest: &[String], pod: Pod) -> Vec<String> {
     let of_family = |addresses: &[String], v4: bool| -> Vec<String> {
         let same = |address: &&String| {
             address
@@ -131,11 +133,12 @@ fn prevail(pod: &[String], guest: &[String]) -> Vec<String> {
     [true, false]
         .into_iter()
         .flat_map(|v4| {
-            let (pod, guest) = (of_family(pod, v4), of_family(guest, v4));
-            if pod.is_empty() || guest.is_empty() {
-                guest
+            let (pods, guest) = (of_family(pods, v4), of_family(guest, v4));
+            let asking = guest.is_empty() && pod == Pod::Begins;
+            if asking || !(pods.is_empty() || guest.is_empty()) {
+                pods
             } else {
-                pod
+                guest
             }
         })
         .collect()
@@ -289,6 +292,9 @@ mod tests {
                 ("docker0", "guest-agent", String::new()),
             ]
         );
+        // Until it has had the time to ask for one.
+        let begins = merge(&vmi(), &before(), &nics(), Some(&guest), Pod::Begins);
+        assert_eq!(begins[0].ip_addresses, ["10.244.0.5", "fd00::5"]);
         // When the pod is over, what remains is what the guest had.
         let ended = merge(&vmi(), &before(), &nics(), Some(&guest), Pod::Ended);
         assert_eq!(ended[0].ip_address.as_deref(), Some("10.0.2.2"));

@@ -80,7 +80,7 @@ async fn echoed(socket: Socket, messages: Vec<Vec<u8>>) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ka_a_mebibyte_goes_both_ways_byte_for_byte() {
+async fn a_mebibyte_goes_both_ways_byte_for_byte() {
     let site = site().await;
     site.running("tiny").await;
     let noise = noise(1024 * 1024);
@@ -95,7 +95,7 @@ async fn ka_a_mebibyte_goes_both_ways_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn ka_ports_are_forwarded_until_they_hang_up() {
+async fn ports_are_forwarded_until_they_hang_up() {
     let site = site().await;
     let uid = site.running("tiny").await;
     for path in ["portforward/80", "portforward/80/tcp"] {
@@ -113,7 +113,7 @@ async fn ka_ports_are_forwarded_until_they_hang_up() {
 }
 
 #[tokio::test]
-async fn ka_ports_that_cannot_be_forwarded_say_why() {
+async fn ports_that_cannot_be_forwarded_say_why() {
     let site = site().await;
     site.running("tiny").await;
     let dialing = [
@@ -154,7 +154,7 @@ async fn ka_ports_that_cannot_be_forwarded_say_why() {
 }
 
 #[tokio::test]
-async fn ka_ports_of_a_machine_are_those_of_its_instance() {
+async fn ports_of_a_machine_are_those_of_its_instance() {
     let site = site().await;
     let path = format!("{BASE}/virtualmachines/pair/portforward/80");
     assert_eq!(
@@ -184,7 +184,7 @@ async fn ka_ports_of_a_machine_are_those_of_its_instance() {
 }
 
 #[tokio::test]
-async fn ka_devices_that_machines_do_not_have_are_refused() {
+async fn devices_that_machines_do_not_have_are_refused() {
     let site = site().await;
     site.running("tiny").await;
     let conflict = "Operation cannot be fulfilled on virtualmachineinstance.kubevirt.io \"tiny\": \
@@ -212,7 +212,7 @@ async fn ka_devices_that_machines_do_not_have_are_refused() {
 }
 
 #[tokio::test]
-async fn ka_only_who_may_reaches_into_machines() {
+async fn only_who_may_reaches_into_machines() {
     let site = site().await;
     site.running("tiny").await;
     let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";

@@ -166,7 +166,7 @@ fn owned(object: &Value) -> String {
 }
 
 #[tokio::test]
-async fn ka_creations_are_changed_and_warned_of() {
+async fn creations_are_changed_and_warned_of() {
     let site = site();
     let answer = site
         .post(CONFIG_MAPS, &config_map("a", &json!({"x": "1"})))
@@ -205,7 +205,7 @@ async fn ka_creations_are_changed_and_warned_of() {
 }
 
 #[tokio::test]
-async fn ka_every_way_of_writing_is_seen() {
+async fn every_way_of_writing_is_seen() {
     let site = site();
     let path = format!("{CONFIG_MAPS}/a");
     site.post(CONFIG_MAPS, &config_map("a", &json!({"x": "0"})))
@@ -280,7 +280,7 @@ async fn ka_every_way_of_writing_is_seen() {
 }
 
 #[tokio::test]
-async fn ka_refusals_leave_everything_as_it_was() {
+async fn refusals_leave_everything_as_it_was() {
     let site = site();
     let refused = json!({"refuse": "me"});
     let answer = site.post(CONFIG_MAPS, &config_map("a", &refused)).await;
@@ -350,7 +350,7 @@ async fn ka_refusals_leave_everything_as_it_was() {
 }
 
 #[tokio::test]
-async fn ka_deletions_and_dry_runs_are_seen() {
+async fn deletions_and_dry_runs_are_seen() {
     let site = site();
     let dry = format!("{CONFIG_MAPS}?dryRun=All");
     let answer = site.post(&dry, &config_map("a", &json!({}))).await;
@@ -388,7 +388,7 @@ async fn ka_deletions_and_dry_runs_are_seen() {
 }
 
 #[tokio::test]
-async fn ka_custom_resources_are_pruned_defaulted_and_checked_again() {
+async fn custom_resources_are_pruned_defaulted_and_checked_again() {
     let site = site();
     let widgets = "/apis/example.com/v1/namespaces/default/widgets";
     let widget =
@@ -429,7 +429,7 @@ async fn ka_custom_resources_are_pruned_defaulted_and_checked_again() {
 }
 
 #[tokio::test]
-async fn ka_evictions_are_creations_of_their_own() {
+async fn evictions_are_creations_of_their_own() {
     let site = site();
     let pods = "/api/v1/namespaces/default/pods";
     let object = pod("p");
@@ -451,7 +451,7 @@ async fn ka_evictions_are_creations_of_their_own() {
 }
 
 #[tokio::test]
-async fn ka_what_does_not_match_is_not_seen() {
+async fn what_does_not_match_is_not_seen() {
     let site = site();
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"refuse": "eA=="}});
     let answer = site
@@ -508,7 +508,7 @@ fn aggregating() -> ApiServer {
 }
 
 #[tokio::test]
-async fn ka_aggregated_requests_reach_their_handler_whole() {
+async fn aggregated_requests_reach_their_handler_whole() {
     let server = aggregating();
     let path = "/apis/things.example.com/v2/namespaces/n/things/t%2D1/turn/left/twice?q=a%20b";
     // What is accepted is for the handler to say.
@@ -543,7 +543,7 @@ async fn ka_aggregated_requests_reach_their_handler_whole() {
 }
 
 #[tokio::test]
-async fn ka_aggregated_requests_are_authorised_first() {
+async fn aggregated_requests_are_authorised_first() {
     let server = aggregating();
     let request = Request::put("/apis/things.example.com/v2/namespaces/n/things/t/turn/left")
         .body(Full::from(String::new()))
@@ -561,7 +561,7 @@ async fn ka_aggregated_requests_are_authorised_first() {
 }
 
 #[tokio::test]
-async fn ka_aggregated_groups_are_discovered() {
+async fn aggregated_groups_are_discovered() {
     let server = aggregating();
     let group = send(
         &server,
@@ -613,4 +613,34 @@ async fn ka_aggregated_groups_are_discovered() {
     let service = send(&server, Method::GET, path, "", &Value::Null).await;
     assert_eq!(service.body["metadata"]["labels"], json!({"made": "here"}));
     assert_eq!(service.body["spec"]["service"]["name"], "api");
+}
+
+#[tokio::test]
+async fn who_administers_may_what_is_added_for_editors() {
+    let server = aggregating();
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let turner = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "turner", "labels": {"rbac.authorization.k8s.io/aggregate-to-edit": "true"}},
+        "rules": [{"apiGroups": ["things.example.com"], "resources": ["things/turn"], "verbs": ["update"]}],
+    });
+    let path = format!("{rbac}/clusterroles");
+    let answer = send(&server, Method::POST, &path, "application/json", &turner).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+    for (role, allowed) in [("admin", 200), ("edit", 200), ("view", 403)] {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": role},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": role}],
+        });
+        let path = format!("{rbac}/namespaces/default/rolebindings");
+        let answer = send(&server, Method::POST, &path, "application/json", &binding).await;
+        assert_eq!(answer.code, 201, "{}", answer.body);
+        let request = Request::put("/apis/things.example.com/v1/namespaces/default/things/t/turn")
+            .body(Full::from(String::new()))
+            .unwrap();
+        let mut service = server.service_as(User::new(role, &[]));
+        let response = service.call(request).await.unwrap();
+        assert_eq!(response.status(), allowed, "{role}");
+    }
 }

@@ -15,7 +15,7 @@ async fn accepted(site: &Site, path: &str, body: &str) {
 }
 
 #[tokio::test]
-async fn ka_halted_machines_are_started_by_their_specification() {
+async fn halted_machines_are_started_by_their_specification() {
     let site = site().await;
     site.machine(
         "old",
@@ -40,7 +40,7 @@ async fn ka_halted_machines_are_started_by_their_specification() {
 }
 
 #[tokio::test]
-async fn ka_a_paused_start_is_asked_of_the_controller() {
+async fn a_paused_start_is_asked_of_the_controller() {
     let site = site().await;
     site.machine(
         "m",
@@ -58,7 +58,7 @@ async fn ka_a_paused_start_is_asked_of_the_controller() {
 }
 
 #[tokio::test]
-async fn ka_manual_machines_are_started_and_stopped_by_requests() {
+async fn manual_machines_are_started_and_stopped_by_requests() {
     let site = site().await;
     let stopped = json!({"printableStatus": "Stopped"});
     for strategy in ["Manual", "RerunOnFailure"] {
@@ -94,7 +94,7 @@ async fn ka_manual_machines_are_started_and_stopped_by_requests() {
 }
 
 #[tokio::test]
-async fn ka_machines_that_start_themselves_are_not_started() {
+async fn machines_that_start_themselves_are_not_started() {
     let site = site().await;
     for strategy in ["Always", "Once"] {
         let name = strategy.to_lowercase();
@@ -121,7 +121,7 @@ async fn ka_machines_that_start_themselves_are_not_started() {
 }
 
 #[tokio::test]
-async fn ka_ended_instances_are_replaced_or_not() {
+async fn ended_instances_are_replaced_or_not() {
     let site = site().await;
     for (name, strategy, phase) in [
         ("manual-failed", "Manual", "Failed"),
@@ -156,7 +156,7 @@ async fn ka_ended_instances_are_replaced_or_not() {
 }
 
 #[tokio::test]
-async fn ka_stopping_may_shorten_the_grace_period() {
+async fn stopping_may_shorten_the_grace_period() {
     let site = site().await;
     site.machine(
         "m",
@@ -180,7 +180,7 @@ async fn ka_stopping_may_shorten_the_grace_period() {
 }
 
 #[tokio::test]
-async fn ka_restarts_stop_and_start() {
+async fn restarts_stop_and_start() {
     let site = site().await;
     for strategy in ["Halted", "Once"] {
         let name = strategy.to_lowercase();
@@ -226,7 +226,7 @@ async fn ka_restarts_stop_and_start() {
 }
 
 #[tokio::test]
-async fn ka_a_forced_restart_ends_the_pod() {
+async fn a_forced_restart_ends_the_pod() {
     let site = site().await;
     site.machine(
         "m",
@@ -274,7 +274,7 @@ async fn ka_a_forced_restart_ends_the_pod() {
 }
 
 #[tokio::test]
-async fn ka_migrations_are_asked_for_by_an_object() {
+async fn migrations_are_asked_for_by_an_object() {
     let site = site().await;
     let path = "virtualmachines/m/migrate";
     let refused = site.put(path, "").await;
@@ -310,7 +310,7 @@ async fn ka_migrations_are_asked_for_by_an_object() {
 }
 
 #[tokio::test]
-async fn ka_dry_runs_change_nothing() {
+async fn dry_runs_change_nothing() {
     let site = site().await;
     let dry = r#"{"dryRun": ["All"]}"#;
     site.machine(
@@ -344,7 +344,7 @@ async fn ka_dry_runs_change_nothing() {
 }
 
 #[tokio::test]
-async fn ka_bodies_that_are_none_are_refused() {
+async fn bodies_that_are_none_are_refused() {
     let site = site().await;
     site.machine("m", json!({"runStrategy": "Halted"}), Value::Null)
         .await;

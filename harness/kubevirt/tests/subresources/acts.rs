@@ -15,7 +15,7 @@ fn path(name: &str, act: &str) -> String {
 }
 
 #[tokio::test]
-async fn ka_acts_reach_the_machine_and_answer_nothing() {
+async fn acts_reach_the_machine_and_answer_nothing() {
     let site = site().await;
     let uid = site.running("tiny").await;
     for (act, body) in [
@@ -45,7 +45,7 @@ async fn ka_acts_reach_the_machine_and_answer_nothing() {
 }
 
 #[tokio::test]
-async fn ka_acts_need_the_right_state() {
+async fn acts_need_the_right_state() {
     let site = site().await;
     site.running("tiny").await;
     site.instance("new", json!({}), json!({"phase": "Scheduling"}))
@@ -95,7 +95,7 @@ async fn ka_acts_need_the_right_state() {
 }
 
 #[tokio::test]
-async fn ka_probes_and_missing_buttons_forbid() {
+async fn probes_and_missing_buttons_forbid() {
     let site = site().await;
     let probed = json!({"livenessProbe": {"tcpSocket": {"port": 80}}});
     site.instance("probed", probed, json!({"phase": "Running"}))
@@ -132,7 +132,7 @@ async fn ka_probes_and_missing_buttons_forbid() {
 }
 
 #[tokio::test]
-async fn ka_what_the_machine_cannot_do_is_told_as_virt_api_tells_it() {
+async fn what_the_machine_cannot_do_is_told_as_virt_api_tells_it() {
     let site = site().await;
     site.running("broken").await;
     let said = |code: &str| {
@@ -160,7 +160,7 @@ async fn ka_what_the_machine_cannot_do_is_told_as_virt_api_tells_it() {
 }
 
 #[tokio::test]
-async fn ka_what_its_feature_gate_closes_says_so() {
+async fn what_its_feature_gate_closes_says_so() {
     let site = site().await;
     site.running("tiny").await;
     let volumes =

@@ -16,7 +16,7 @@ async fn get(client: &kube::Client, path: &str) -> Value {
 }
 
 #[tokio::test]
-async fn ka_both_versions_list_what_the_real_one_lists() {
+async fn both_versions_list_what_the_real_one_lists() {
     let site = site().await;
     for version in ["v1", "v1alpha3"] {
         let path = format!("/apis/subresources.kubevirt.io/{version}");
@@ -53,7 +53,7 @@ async fn ka_both_versions_list_what_the_real_one_lists() {
 }
 
 #[tokio::test]
-async fn ka_aggregated_discovery_puts_subresources_below_resources() {
+async fn aggregated_discovery_puts_subresources_below_resources() {
     let site = site().await;
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let request = Request::get("/apis")
@@ -96,7 +96,7 @@ async fn ka_aggregated_discovery_puts_subresources_below_resources() {
 }
 
 #[tokio::test]
-async fn ka_its_services_name_who_answers() {
+async fn its_services_name_who_answers() {
     let site = site().await;
     for version in ["v1", "v1alpha3"] {
         let path = format!(
@@ -126,7 +126,7 @@ async fn ka_its_services_name_who_answers() {
 }
 
 #[tokio::test]
-async fn ka_what_is_not_there_is_refused_by_the_one_who_answers() {
+async fn what_is_not_there_is_refused_by_the_one_who_answers() {
     let site = site().await;
     site.running("tiny").await;
     for path in [
@@ -146,7 +146,7 @@ async fn ka_what_is_not_there_is_refused_by_the_one_who_answers() {
 }
 
 #[tokio::test]
-async fn ka_before_there_are_machines_it_is_unavailable() {
+async fn before_there_are_machines_it_is_unavailable() {
     let late = Late::default();
     let server = ApiServer::builder().aggregated(late.api()).build().unwrap();
     let client = server.client("somebody");

@@ -73,7 +73,7 @@ impl Virtctl {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ka_virtctl_switches_machines() {
+async fn virtctl_switches_machines() {
     let Some(virtctl) = Virtctl::new().await else {
         return;
     };
@@ -121,7 +121,7 @@ async fn ka_virtctl_switches_machines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ka_virtctl_acts_on_instances_and_reads_guests() {
+async fn virtctl_acts_on_instances_and_reads_guests() {
     let Some(virtctl) = Virtctl::new().await else {
         return;
     };
@@ -150,7 +150,7 @@ async fn ka_virtctl_acts_on_instances_and_reads_guests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ka_virtctl_has_a_console() {
+async fn virtctl_has_a_console() {
     let Some(virtctl) = Virtctl::new().await else {
         return;
     };
@@ -212,7 +212,7 @@ async fn ka_virtctl_has_a_console() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ka_virtctl_forwards_ports() {
+async fn virtctl_forwards_ports() {
     let Some(virtctl) = Virtctl::new().await else {
         return;
     };

@@ -10,7 +10,7 @@ fn path(name: &str, report: &str) -> String {
 }
 
 #[tokio::test]
-async fn ka_guests_are_described_in_the_recorded_form() {
+async fn guests_are_described_in_the_recorded_form() {
     let site = site().await;
     site.running("tiny").await;
     let (code, info) = site.read(&path("tiny", "guestosinfo")).await;
@@ -58,7 +58,7 @@ async fn ka_guests_are_described_in_the_recorded_form() {
 }
 
 #[tokio::test]
-async fn ka_what_cannot_be_read_is_told_as_text() {
+async fn what_cannot_be_read_is_told_as_text() {
     let site = site().await;
     site.instance("mute", json!({}), json!({"phase": "Running"}))
         .await;
@@ -86,7 +86,7 @@ async fn ka_what_cannot_be_read_is_told_as_text() {
 }
 
 #[tokio::test]
-async fn ka_machines_are_expanded() {
+async fn machines_are_expanded() {
     let site = site().await;
     site.machine("m", json!({"running": true}), Value::Null)
         .await;
@@ -128,7 +128,7 @@ async fn ka_machines_are_expanded() {
 }
 
 #[tokio::test]
-async fn ka_the_api_tells_its_version_and_health() {
+async fn the_api_tells_its_version_and_health() {
     let site = site().await;
     let root =
         |version: &str, path: &str| format!("/apis/subresources.kubevirt.io/{version}/{path}");

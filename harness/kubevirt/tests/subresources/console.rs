@@ -13,7 +13,7 @@ fn path(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn ka_bytes_go_both_ways_in_binary_frames() {
+async fn bytes_go_both_ways_in_binary_frames() {
     let site = site().await;
     let uid = site.running("tiny").await;
     let mut a = open(&site.admin, &path("tiny")).await;
@@ -32,7 +32,7 @@ async fn ka_bytes_go_both_ways_in_binary_frames() {
 }
 
 #[tokio::test]
-async fn ka_a_second_client_ejects_the_first_without_a_word() {
+async fn a_second_client_ejects_the_first_without_a_word() {
     let site = site().await;
     site.running("tiny").await;
     let mut a = open(&site.admin, &path("tiny")).await;
@@ -52,7 +52,7 @@ async fn ka_a_second_client_ejects_the_first_without_a_word() {
 }
 
 #[tokio::test]
-async fn ka_closes_are_answered_with_their_code() {
+async fn closes_are_answered_with_their_code() {
     let site = site().await;
     site.running("tiny").await;
     for (said, answered) in [
@@ -74,7 +74,7 @@ async fn ka_closes_are_answered_with_their_code() {
 }
 
 #[tokio::test]
-async fn ka_a_client_that_breaks_the_protocol_is_told_so() {
+async fn a_client_that_breaks_the_protocol_is_told_so() {
     let site = site().await;
     site.running("tiny").await;
     let mut socket = open(&site.admin, &path("tiny")).await;
@@ -87,7 +87,7 @@ async fn ka_a_client_that_breaks_the_protocol_is_told_so() {
 }
 
 #[tokio::test]
-async fn ka_text_is_passed_over_and_pings_are_answered() {
+async fn text_is_passed_over_and_pings_are_answered() {
     let site = site().await;
     site.running("tiny").await;
     let mut socket = open(&site.admin, &path("tiny")).await;
@@ -117,7 +117,7 @@ async fn ka_text_is_passed_over_and_pings_are_answered() {
 }
 
 #[tokio::test]
-async fn ka_any_sub_protocol_or_none_is_served() {
+async fn any_sub_protocol_or_none_is_served() {
     let site = site().await;
     site.running("tiny").await;
     let offers = [
@@ -136,7 +136,7 @@ async fn ka_any_sub_protocol_or_none_is_served() {
 }
 
 #[tokio::test]
-async fn ka_the_end_of_the_machine_is_the_end_of_the_connection() {
+async fn the_end_of_the_machine_is_the_end_of_the_connection() {
     let site = site().await;
     let uid = site.running("tiny").await;
     let mut socket = open(&site.admin, &path("tiny")).await;
@@ -147,7 +147,7 @@ async fn ka_the_end_of_the_machine_is_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn ka_clients_in_the_same_process_have_consoles_too() {
+async fn clients_in_the_same_process_have_consoles_too() {
     let site = site().await;
     site.running("tiny").await;
     let mut a = open(&site.inside, &path("tiny")).await;
@@ -160,7 +160,7 @@ async fn ka_clients_in_the_same_process_have_consoles_too() {
 }
 
 #[tokio::test]
-async fn ka_no_such_instance_is_refused_as_recorded() {
+async fn no_such_instance_is_refused_as_recorded() {
     let site = site().await;
     let response = try_open(&site.admin, &path("nope"), Some(PLAIN)).await;
     let response = response.err().unwrap();
@@ -186,7 +186,7 @@ async fn ka_no_such_instance_is_refused_as_recorded() {
 }
 
 #[tokio::test]
-async fn ka_what_is_no_handshake_is_refused_as_recorded() {
+async fn what_is_no_handshake_is_refused_as_recorded() {
     let site = site().await;
     site.running("tiny").await;
     let plain = Request::get(path("tiny")).body(Body::empty()).unwrap();
@@ -223,7 +223,7 @@ async fn ka_what_is_no_handshake_is_refused_as_recorded() {
 }
 
 #[tokio::test]
-async fn ka_states_without_a_console_are_refused() {
+async fn states_without_a_console_are_refused() {
     let site = site().await;
     let refused = |name: &'static str, code: u16| {
         let (client, path) = (site.admin.clone(), path(name));
