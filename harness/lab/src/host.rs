@@ -270,6 +270,7 @@ impl Provider {
 
     async fn provide(&self, what: Want) -> Result<Provided, String> {
         let said = |error: &dyn std::error::Error| error.to_string();
+        let log = |progress: Progress| tell(&progress);
         match what {
             Want::Image(reference) => {
                 if let Some(root) = self.images.root_of(&reference) {
@@ -301,6 +302,6 @@ impl Provider {
     }
 }
 
-fn log(progress: Progress) {
+fn tell(progress: &Progress) {
     tracing::info!(what = progress.what, "{}", progress.phase);
 }

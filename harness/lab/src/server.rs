@@ -90,18 +90,22 @@ pub async fn run(context: ServerContext<ToServer, FromServer>) -> Result<(), Ser
 
     let nodes = lab.lab_nodes()?;
     let control_plane = nodes.first().ok_or(ServerError::NoNodes)?;
-    let network = Arc::new(Network::default());
-    let connector = Connector::default();
     let pki = Pki::generate(&api_names(control_plane))?;
-    let kubevirt = KubeVirtApi::default();
-    let api = api_server(&connector, &network, &kubevirt, control_plane)?;
-    let kubeconfig = pki.kubeconfig(&url, &lab.name, "kubernetes-admin", &["system:masters"])?;
     let host = control.sender();
     let images = Arc::new(LabImages::new(
         catalogue(&lab)?,
         lab.images.clone(),
         host.clone(),
     ));
+    let parts = Parts {
+        network: Arc::default(),
+        connector: Connector::default(),
+        kubevirt: KubeVirtApi::default(),
+        images: Arc::clone(&images),
+        host,
+    };
+    let api = api_server(&parts, control_plane)?;
+    let kubeconfig = pki.kubeconfig(&url, &lab.name, "kubernetes-admin", &["system:masters"])?;
 
     let ended = shutdown.clone();
     let serving = api.serve(listener, &pki, async move { ended.cancelled().await });
@@ -115,7 +119,7 @@ pub async fn run(context: ServerContext<ToServer, FromServer>) -> Result<(), Ser
         () = shutdown.cancelled() => Ok(()),
         served = serving => Ok(served?),
         () = messages => Ok(()),
-        failed = cluster(&api, &pki, &nodes, network, connector, kubevirt, Arc::clone(&images), host) => failed,
+        failed = cluster(&api, &pki, &nodes, parts) => failed,
     }
 }
 
@@ -129,20 +133,25 @@ fn api_names(control_plane: &LabNode) -> Vec<String> {
         .collect()
 }
 
-fn api_server(
-    connector: &Connector,
-    network: &Arc<Network>,
-    kubevirt: &KubeVirtApi,
-    control_plane: &LabNode,
-) -> Result<ApiServer, ServerError> {
+/// What exists before the API does, and what the API reaches the rest of the lab through.
+struct Parts {
+    network: Arc<Network>,
+    connector: Connector,
+    kubevirt: KubeVirtApi,
+    images: Arc<LabImages>,
+    host: ControlSender<FromServer>,
+}
+
+fn api_server(parts: &Parts, control_plane: &LabNode) -> Result<ApiServer, ServerError> {
     let address = SocketAddr::from((control_plane.spec.ip.addr(), API_PORT));
     let crd = serde_yaml::from_str(NAD_CRD).map_err(|error| ServerError::Crd(error.to_string()))?;
-    Ok(kubevirt
+    Ok(parts
+        .kubevirt
         .extend(ApiServer::builder())
         .version(KUBERNETES_VERSION)
         .crd(crd)
-        .pods(Arc::new(connector.clone()))
-        .virtual_resource(barrier::resource(Arc::clone(network)))
+        .pods(Arc::new(parts.connector.clone()))
+        .virtual_resource(barrier::resource(Arc::clone(&parts.network)))
         .advertise(address)
         .mount_tokens(true)
         .nothing_acts_on(idle::NAME, idle::RESOURCES)
@@ -162,12 +171,15 @@ async fn cluster(
     api: &ApiServer,
     pki: &Pki,
     nodes: &[LabNode],
-    network: Arc<Network>,
-    connector: Connector,
-    kubevirt: KubeVirtApi,
-    images: Arc<LabImages>,
-    host: ControlSender<FromServer>,
+    parts: Parts,
 ) -> Result<(), ServerError> {
+    let Parts {
+        network,
+        connector,
+        kubevirt,
+        images,
+        host,
+    } = parts;
     let spec = LabSpec::fabric(nodes);
     let next_hop = spec.physical.gateway;
     let _controllers = controllers::start(

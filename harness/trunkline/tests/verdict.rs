@@ -153,17 +153,17 @@ fn an_attachment_to_nothing_is_found_before_anything_starts() {
 fn what_the_site_lacks_is_skipped_with_the_reason() {
     needs_lab!();
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bad/vms.yaml");
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bad/lacking.yaml");
     let output = run(dir.path(), scenario, &["--junit", "junit.xml"]);
     let told = told(&output);
     assert_eq!(output.status.code(), Some(5), "{told}");
     assert!(
-        told.contains("skipped: the site lab lacks virtual machines"),
+        told.contains("skipped: the site lab lacks nmstate"),
         "{told}"
     );
     let junit = fs::read_to_string(dir.path().join("junit.xml")).expect("a report");
     assert!(
-        junit.contains("<skipped message=\"the site lab lacks virtual machines\"/>"),
+        junit.contains("<skipped message=\"the site lab lacks nmstate\"/>"),
         "{junit}"
     );
 }

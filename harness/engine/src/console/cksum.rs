@@ -33,7 +33,7 @@ pub(super) fn cksum(bytes: &[u8]) -> u32 {
     let mut crc = bytes.iter().fold(0, |crc, byte| step(crc, *byte));
     let mut length = bytes.len();
     while length > 0 {
-        crc = step(crc, (length & 0xff) as u8);
+        crc = step(crc, length.to_le_bytes()[0]);
         length >>= 8;
     }
     !crc

@@ -110,7 +110,7 @@ impl Pieces {
         };
         let start = size.saturating_mul(index);
         let length = sum.length.saturating_sub(start).min(size);
-        let Some(bytes) = decode(lines, length).filter(|_| size % SMALL == 0) else {
+        let Some(bytes) = decode(lines, length).filter(|_| size.is_multiple_of(SMALL)) else {
             return;
         };
         for (offset, chunk) in bytes.chunks(SMALL).enumerate() {
@@ -131,17 +131,16 @@ impl Pieces {
             let right = sum.length > KEPT || cksum(&bytes) == sum.crc;
             (complete && right).then_some(bytes)
         };
-        match (whole(&self.stdout, out), whole(&self.stderr, err)) {
-            (Some(stdout), Some(stderr)) => Ok(Collected {
+        let streams = whole(&self.stdout, out).zip(whole(&self.stderr, err));
+        if let Some((stdout, stderr)) = streams {
+            return Ok(Collected {
                 stdout,
                 stderr,
                 truncated: out.length > KEPT || err.length > KEPT,
-            }),
-            _ => {
-                *self = Self::default();
-                Err(Differs)
-            }
+            });
         }
+        *self = Self::default();
+        Err(Differs)
     }
 }
 

@@ -198,18 +198,18 @@ impl Dialogue<'_> {
             return Ok(self.press_enter().await?);
         }
         match (self.stage, prompt::waits(&self.screen)) {
-            (Stage::Knocked | Stage::PasswordTyped, Some(Waits::ForUser)) => {
+            (Stage::Knocked | Stage::PasswordTyped, Some(Waits::User)) => {
                 self.leaving = false;
                 let user = format!("{}\r", self.login.user);
                 self.type_in(user, Stage::UserTyped).await?;
             }
-            (Stage::UserTyped, Some(Waits::ForPassword)) => self.type_password().await?,
+            (Stage::UserTyped, Some(Waits::Password)) => self.type_password().await?,
             // Somebody typed a user and left.
-            (Stage::Knocked, Some(Waits::ForPassword)) => self.press_enter().await?,
-            (Stage::UserTyped | Stage::PasswordTyped, Some(Waits::ForNewPassword)) => {
+            (Stage::Knocked, Some(Waits::Password)) => self.press_enter().await?,
+            (Stage::UserTyped | Stage::PasswordTyped, Some(Waits::NewPassword)) => {
                 return Err(NotIn::Expired);
             }
-            (Stage::Knocked | Stage::UserTyped | Stage::PasswordTyped, Some(Waits::ForCommand))
+            (Stage::Knocked | Stage::UserTyped | Stage::PasswordTyped, Some(Waits::Command))
                 if !self.leaving =>
             {
                 let line = first_line(self.nonce);

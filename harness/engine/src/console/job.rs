@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    collect::{Collected, Differs, Pieces},
+    collect::{Collected, Pieces},
     link::{Inbox, Link},
     marks::{Ended, Mark},
     shell,
@@ -248,14 +248,12 @@ impl Job {
         while fruitless < ATTEMPTS {
             let question = self.question();
             let Some(lines) = pieces.ask(&question, self.number, attempt) else {
-                match pieces.finish() {
-                    Ok(collected) => return Ok(collected),
-                    // The sums say that something arrived differently: all of it again.
-                    Err(Differs) => {
-                        fruitless += 1;
-                        continue;
-                    }
+                if let Ok(collected) = pieces.finish() {
+                    return Ok(collected);
                 }
+                // The sums say that something arrived differently: all of it again.
+                fruitless += 1;
+                continue;
             };
             link.say(lines)?;
             let before = pieces.arrived();

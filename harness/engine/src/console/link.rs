@@ -92,6 +92,12 @@ impl Link {
                                 let _ = waiting.send(mark);
                             }
                         }
+                        if marks.ended() {
+                            state.close(Gone(
+                                "the guest asks for a login again, as after a restart".into(),
+                            ));
+                            break;
+                        }
                     }
                     Err(gone) => {
                         state.close(gone);

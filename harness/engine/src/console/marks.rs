@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::prompt::{self, Waits};
+
 /// A stream of a job, or the checksums of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Part {
@@ -133,6 +135,12 @@ impl Marks {
         marks
     }
 
+    /// Whether the console waits for a user: the program that spoke on it is gone. Commands print into files, so nothing
+    /// of theirs can look like it.
+    pub fn ended(&self) -> bool {
+        prompt::waits(&String::from_utf8_lossy(&self.line)) == Some(Waits::User)
+    }
+
     fn payload(&mut self, line: &str) {
         if !line.is_empty()
             && let Some((_, lines)) = self.current.as_ref().and_then(|key| self.open.get_mut(key))
@@ -230,6 +238,19 @@ mod tests {
             marks("$ printf \"\\n%s%s:r:\\n\" ab cd\nN=ab''cd; loop\n\nabcd:r:\n"),
             [Mark::Ready]
         );
+    }
+
+    #[test]
+    fn a_guest_that_asks_for_a_login_has_ended_the_conversation() {
+        let ended = |text: &str| {
+            let mut marks = Marks::new("abcd");
+            marks.feed(text.as_bytes());
+            marks.ended()
+        };
+        assert!(ended("[    7.0] reboot: Restarting system\n\nvm login: "));
+        assert!(!ended("abcd:z:3.1:\n"));
+        assert!(!ended("Started session.scope login: $ Password: \n"));
+        assert!(!ended("Last failed login: "));
     }
 
     #[test]

@@ -4,13 +4,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
     /// `vm-client login: `
-    ForUser,
+    User,
     /// `Password: `
-    ForPassword,
+    Password,
     /// A shell's prompt.
-    ForCommand,
+    Command,
     /// A prompt of `passwd`: the password has expired.
-    ForNewPassword,
+    NewPassword,
 }
 
 /// The prompt at the very end of the screen; `None` while there is none, or when something was printed after it.
@@ -23,15 +23,15 @@ pub(super) fn waits(screen: &str) -> Option<Waits> {
             .iter()
             .any(|word| lower.starts_with(word) || lower.starts_with(&format!("({word}")));
         return Some(if new {
-            Waits::ForNewPassword
+            Waits::NewPassword
         } else {
-            Waits::ForPassword
+            Waits::Password
         });
     }
     if is_login(line) {
-        return Some(Waits::ForUser);
+        return Some(Waits::User);
     }
-    is_shell(line).then_some(Waits::ForCommand)
+    is_shell(line).then_some(Waits::Command)
 }
 
 /// Whether the guest has refused a login somewhere on this screen.
@@ -119,25 +119,25 @@ mod tests {
     #[rstest::rstest]
     #[case(
         "Fedora Linux 41\nKernel 6.11 on an x86_64 (ttyS0)\n\nvm-client login: ",
-        Some(Waits::ForUser)
+        Some(Waits::User)
     )]
-    #[case("\ntiny login: ", Some(Waits::ForUser))]
-    #[case("\nvm login: vm login: vm login: ", Some(Waits::ForUser))]
+    #[case("\ntiny login: ", Some(Waits::User))]
+    #[case("\nvm login: vm login: vm login: ", Some(Waits::User))]
     #[case("Last failed login: ", None)]
     #[case(
         "Last failed login: Sat Nov 21 12:00:00 on ttyS0\n[fedora@vm ~]$ ",
-        Some(Waits::ForCommand)
+        Some(Waits::Command)
     )]
     #[case("vm login: [   12.345678] cloud-init[512]: started", None)]
-    #[case("Password: ", Some(Waits::ForPassword))]
-    #[case("(current) UNIX password: ", Some(Waits::ForNewPassword))]
-    #[case("New password: ", Some(Waits::ForNewPassword))]
+    #[case("Password: ", Some(Waits::Password))]
+    #[case("(current) UNIX password: ", Some(Waits::NewPassword))]
+    #[case("New password: ", Some(Waits::NewPassword))]
     #[case("[  OK  ] Reached target Login Prompts: # ", None)]
-    #[case("fedora@vm-client:~$ ", Some(Waits::ForCommand))]
-    #[case("localhost:~# ", Some(Waits::ForCommand))]
-    #[case("/root # ", Some(Waits::ForCommand))]
-    #[case("$ ", Some(Waits::ForCommand))]
-    #[case("sh-5.2$ ", Some(Waits::ForCommand))]
+    #[case("fedora@vm-client:~$ ", Some(Waits::Command))]
+    #[case("localhost:~# ", Some(Waits::Command))]
+    #[case("/root # ", Some(Waits::Command))]
+    #[case("$ ", Some(Waits::Command))]
+    #[case("sh-5.2$ ", Some(Waits::Command))]
     #[case("total cost in $ ", None)]
     #[case("[    0.000000] Command line: a=b # ", None)]
     #[case("", None)]

@@ -10,9 +10,9 @@ enum State {
     /// `ESC [` parameters until a final byte.
     Csi,
     /// `ESC ]` or another string, until BEL or `ESC \`.
-    Text2End,
+    String,
     /// ESC within such a string.
-    Text2EndEscape,
+    StringEscape,
     /// ESC and an intermediate byte, as in `ESC ( B`.
     Intermediate,
 }
@@ -28,7 +28,7 @@ impl Strip {
         let mut text = Vec::with_capacity(bytes.len());
         for &byte in bytes {
             self.state = match (self.state, byte) {
-                (State::Text, 0x1b) => State::Escape,
+                (State::Text | State::Escape | State::StringEscape, 0x1b) => State::Escape,
                 (State::Text, byte) => {
                     if byte >= 0x20 && byte != 0x7f || matches!(byte, b'\n' | b'\t') {
                         text.push(byte);
@@ -36,18 +36,18 @@ impl Strip {
                     State::Text
                 }
                 (State::Escape, b'[') => State::Csi,
-                (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => State::Text2End,
+                (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => State::String,
                 (State::Escape, 0x20..=0x2f) => State::Intermediate,
-                (State::Escape | State::Text2EndEscape, 0x1b) => State::Escape,
                 // A sequence that is cut off by the end of a line was none.
-                (State::Csi | State::Intermediate | State::Text2End, b'\n') => {
+                (State::Csi | State::Intermediate | State::String, b'\n') => {
                     text.push(b'\n');
                     State::Text
                 }
-                (State::Csi, 0x40..=0x7e) | (State::Intermediate, 0x30..=0x7e) => State::Text,
-                (State::Text2End, 0x07) => State::Text,
-                (State::Text2End, 0x1b) => State::Text2EndEscape,
-                (State::Escape | State::Text2EndEscape, _) => State::Text,
+                (State::String, 0x1b) => State::StringEscape,
+                (State::Csi, 0x40..=0x7e)
+                | (State::Intermediate, 0x30..=0x7e)
+                | (State::String, 0x07)
+                | (State::Escape | State::StringEscape, _) => State::Text,
                 (state, _) => state,
             };
         }

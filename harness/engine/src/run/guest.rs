@@ -54,8 +54,8 @@ fn failure(at: At<'_, '_>, access: &Access, error: ConsoleError) -> Failure {
         Trouble::Refused { .. } => FailureKind::Refused,
         Trouble::TooLate { .. } => FailureKind::Timeout,
         Trouble::Lost { .. } => FailureKind::Environment,
-        Trouble::Over { .. }
-        | Trouble::Login { .. }
+        Trouble::Over { .. } => FailureKind::Hopeless,
+        Trouble::Login { .. }
         | Trouble::Expired { .. }
         | Trouble::Lacks { .. }
         | Trouble::Senseless(_) => FailureKind::Expectation,

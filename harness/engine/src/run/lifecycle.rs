@@ -117,13 +117,11 @@ async fn machine(
         }
         Ok(())
     };
-    match timeout_at(deadline, gone).await {
-        Ok(result) => result.map_err(lost)?,
-        Err(_) => {
-            let state = watch.objects().values().next().map(state::describe);
-            return Err(late(object, verb, state.as_deref().unwrap_or("unknown")));
-        }
-    }
+    let Ok(result) = timeout_at(deadline, gone).await else {
+        let state = watch.objects().values().next().map(state::describe);
+        return Err(late(object, verb, state.as_deref().unwrap_or("unknown")));
+    };
+    result.map_err(lost)?;
     // What other watches still show of the machine and its old instance does not count from now on.
     for seen in machine.objects().values().chain(watch.objects().values()) {
         at.case.ledger(|ledger| ledger.renewed(seen));
@@ -161,17 +159,12 @@ async fn workload(at: At<'_, '_>, object: &ObjectRef, deadline: Instant) -> Resu
         }
         Ok(())
     };
-    match timeout_at(deadline, replaced).await {
-        Ok(result) => result.map_err(lost),
-        Err(_) => {
-            let state = watch.objects().values().next().map(state::describe);
-            Err(late(
-                object,
-                "restart",
-                state.as_deref().unwrap_or("unknown"),
-            ))
-        }
-    }
+    let Ok(result) = timeout_at(deadline, replaced).await else {
+        let state = watch.objects().values().next().map(state::describe);
+        let state = state.as_deref().unwrap_or("unknown");
+        return Err(late(object, "restart", state));
+    };
+    result.map_err(lost)
 }
 
 fn is_ready(object: &DynamicObject) -> bool {

@@ -48,8 +48,10 @@ const REASONS: &[(&str, &str)] = &[
 pub(super) fn machine(machine: &DynamicObject) -> Option<String> {
     let status = machine.data.get("status")?;
     let word = text(status, "printableStatus")?;
-    if word == "Stopped" && is_off(machine) {
-        return Some("the virtual machine is switched off: it is to be Halted".into());
+    if word == "Stopped"
+        && let Some(why) = off(machine)
+    {
+        return Some(format!("the virtual machine is switched off: {why}"));
     }
     let why = reason(status);
     if let Some(why) = why.as_ref().filter(|why| why.contains(NO_DEFINITION)) {
@@ -62,7 +64,7 @@ pub(super) fn machine(machine: &DynamicObject) -> Option<String> {
     let mut words = format!("{what}: {word}");
     let failures = status.pointer("/startFailure/consecutiveFailCount");
     if let Some(times @ 2..) = failures.and_then(Value::as_i64) {
-        words.push_str(&format!(", {times} times"));
+        words.extend([", ", &times.to_string(), " times"]);
     }
     if let Some(why) = why {
         words.extend([": ", &why]);
@@ -70,10 +72,15 @@ pub(super) fn machine(machine: &DynamicObject) -> Option<String> {
     Some(words)
 }
 
-/// Whether nobody wants this machine to run. Switching it on changes what is looked at here.
-fn is_off(machine: &DynamicObject) -> bool {
+/// Why nobody is about to start this machine. Starting it changes what is looked at here.
+fn off(machine: &DynamicObject) -> Option<&'static str> {
     let spec = &machine.data["spec"];
-    text(spec, "runStrategy") == Some("Halted") || spec["running"] == false
+    match text(spec, "runStrategy") {
+        Some("Halted") => Some("it is to be Halted"),
+        // Every machine is called stopped until its controller has looked at it.
+        Some("Once") if machine.data["status"]["created"] == true => Some("it has run Once"),
+        _ => (spec["running"] == false).then_some("it is not to be running"),
+    }
 }
 
 pub(super) fn instance(instance: &DynamicObject) -> Option<String> {
@@ -102,12 +109,14 @@ pub(super) fn instance(instance: &DynamicObject) -> Option<String> {
             .then(|| format!("the virtual machine instance cannot be scheduled: {message}"));
     }
     let stuck = condition("Synchronized")?;
-    const FINAL: &[&str] = &["FailedPvcNotFound", "ErrImagePull", "ImagePullBackOff"];
     let message = text(stuck, "message").unwrap_or_default();
     text(stuck, "reason")
         .filter(|reason| FINAL.contains(reason) || message.contains(NO_DEFINITION))
         .map(|_| because("the virtual machine instance cannot start"))
 }
+
+/// Reasons of a condition `Synchronized` that do not go away.
+const FINAL: &[&str] = &["FailedPvcNotFound", "ErrImagePull", "ImagePullBackOff"];
 
 /// The reason and message of the most telling condition.
 fn reason(status: &Value) -> Option<String> {
@@ -192,11 +201,15 @@ mod tests {
     #[test]
     fn a_machine_that_is_switched_off_does_not_come_up_by_itself() {
         let with = |spec: Value, word: &str| {
-            let mut machine = object(json!({"printableStatus": word}));
+            let mut machine = object(json!({"printableStatus": word, "created": true}));
             machine.data["spec"] = spec;
             super::machine(&machine)
         };
-        for spec in [json!({"runStrategy": "Halted"}), json!({"running": false})] {
+        for spec in [
+            json!({"runStrategy": "Halted"}),
+            json!({"runStrategy": "Once"}),
+            json!({"running": false}),
+        ] {
             assert!(with(spec.clone(), "Stopped").is_some());
             assert_eq!(with(spec, "Stopping"), None);
         }
@@ -206,6 +219,9 @@ mod tests {
         ] {
             assert_eq!(with(spec, "Stopped"), None);
         }
+        let mut new = object(json!({"printableStatus": "Stopped"}));
+        new.data["spec"] = json!({"runStrategy": "Once"});
+        assert_eq!(machine(&new), None);
     }
 
     #[test]

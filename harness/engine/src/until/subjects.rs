@@ -102,11 +102,11 @@ impl Subjects {
             })
             .collect();
         let all = |kind: Arc<Resource>| {
-            let watch = |namespace: &Option<&str>| {
-                let api = kind.objects(client, *namespace);
+            let watch = |namespace: Option<&str>| {
+                let api = kind.objects(client, namespace);
                 Watch::start(&kind, api, &Selection::default())
             };
-            namespaces.iter().map(watch).collect()
+            namespaces.iter().copied().map(watch).collect()
         };
         if makes_pods(&resource.api.kind)
             && let Some(pods) = at.case.catalogue.by_kind("v1", "Pod").await?
@@ -173,7 +173,7 @@ impl Subjects {
             .data
             .pointer("/spec/selector/matchLabels")
             .and_then(Value::as_object);
-        let machine = is_machine(parent).then(|| parent.metadata.name.as_deref());
+        let machine = is_machine(parent).then_some(parent.metadata.name.as_deref());
         let pods = self.pods.iter().flat_map(|watch| watch.objects().values());
         let children = pods.filter(move |pod| {
             let same_namespace = pod.metadata.namespace == parent.metadata.namespace;

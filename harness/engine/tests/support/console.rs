@@ -259,12 +259,11 @@ fn show(mut screen: File, watcher: &Mutex<Option<mpsc::UnboundedSender<Vec<u8>>>
     }
 }
 
+type ByName = HashMap<(String, String), Arc<Machine>>;
+
 /// Every machine of a test, by namespace and name.
 #[derive(Clone, Default)]
-pub struct Machines(
-    Arc<Mutex<HashMap<(String, String), Arc<Machine>>>>,
-    Arc<Mutex<Vec<String>>>,
-);
+pub struct Machines(Arc<Mutex<ByName>>, Arc<Mutex<Vec<String>>>);
 
 impl Machines {
     pub fn start(&self, namespace: &str, name: &str, like: &Like) -> Arc<Machine> {

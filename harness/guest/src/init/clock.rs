@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_moments_as_text() {
+    fn moments_as_text() {
         let moment = Utc::at(1_795_293_251_042);
         assert_eq!(moment.log_stamp(), "2026-11-21 20:34:11,042");
         assert_eq!(moment.rfc2822(), "Sat, 21 Nov 2026 20:34:11 +0000");

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_a_password_is_right_only_when_it_is() {
+    fn a_password_is_right_only_when_it_is() {
         let entry = hash("fedora", *b"twelve bytes").unwrap();
         assert!(entry.starts_with("$6$rounds=1000$"), "{entry}");
         assert_eq!(verify("fedora", &entry), Verdict::Right);
@@ -56,14 +56,14 @@ mod tests {
 
     /// Entries that other programs made, among them one with the default number of rounds.
     #[test]
-    fn gi_entries_of_other_programs() {
+    fn entries_of_other_programs() {
         let openssl = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/";
         assert_eq!(verify("password", openssl), Verdict::Right);
         assert_eq!(verify("passwort", openssl), Verdict::Wrong);
     }
 
     #[test]
-    fn gi_locked_empty_and_unknown_entries() {
+    fn locked_empty_and_unknown_entries() {
         assert_eq!(verify("x", "!"), Verdict::Wrong);
         assert_eq!(verify("x", "*"), Verdict::Wrong);
         assert_eq!(verify("x", ""), Verdict::Right);

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_hosts_name_the_machine() {
+    fn hosts_name_the_machine() {
         let lines = |name, address| hosts_text(name, address).lines().count();
         assert_eq!(lines("localhost", "127.0.0.1"), 2);
         assert!(hosts_text("vm-a", "127.0.1.1").ends_with("127.0.1.1   vm-a\n"));

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_rock_ridge_names() {
+    fn rock_ridge_names() {
         let mut field = b"RR\x05\x01\x81NM\x0e\x01\x00".to_vec();
         field.extend_from_slice(b"user-data");
         let records = [
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_joliet_names() {
+    fn joliet_names() {
         let name: Vec<u8> = "meta-data;1"
             .encode_utf16()
             .flat_map(u16::to_be_bytes)
@@ -228,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn gi_what_is_no_image() {
+    fn what_is_no_image() {
         assert_eq!(read(&mut Cursor::new(vec![0; 64])).unwrap(), None);
         assert_eq!(read(&mut Cursor::new(vec![7; 80_000])).unwrap(), None);
         assert_eq!(label(&mut Cursor::new(vec![0; 80_000])), None);
     }
 
     #[test]
-    fn gi_an_image_that_points_beyond_its_end() {
+    fn an_image_that_points_beyond_its_end() {
         let records = [record(b"A;1", 4_000_000, 5, 0, &[])];
         read(&mut Cursor::new(image(&records, b"", false))).unwrap_err();
         let records = [record(b"A;1", 21, u32::MAX, 0, &[])];
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_records_cut_short() {
+    fn records_cut_short() {
         let mut cut = record(b"A;1", 21, 5, 0, &[]);
         cut[0] = 20;
         let volume = read(&mut Cursor::new(image(&[cut], b"", false))).unwrap();

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_the_power_key_and_no_other() {
+    fn the_power_key_and_no_other() {
         let event = |kind: u16, code: u16, value: u32| {
             let mut event = vec![0; 16];
             event.extend_from_slice(&kind.to_ne_bytes());

@@ -7,6 +7,7 @@ mod context;
 mod data_volume;
 pub mod events;
 mod launcher;
+mod migration;
 mod owner;
 mod quantity;
 mod vm;
@@ -113,6 +114,8 @@ pub fn start(client: Client, config: ControllerConfig) -> Running {
     tasks.spawn(once_served(kinds, Arc::clone(&context), data_volume::run));
     let kinds = "virtualmachineinstances.kubevirt.io";
     tasks.spawn(once_served(kinds, Arc::clone(&context), vmi::run));
+    let kinds = "virtualmachineinstancemigrations.kubevirt.io";
+    tasks.spawn(once_served(kinds, Arc::clone(&context), migration::run));
     let kinds = "virtualmachines.kubevirt.io";
     tasks.spawn(once_served(kinds, context, vm::run));
     Running { _tasks: tasks }

@@ -120,9 +120,11 @@ pub enum Rootfs {
 }
 
 fn root_kind(name: &str) -> Result<RootKind, String> {
-    let named = RootKind::ALL.into_iter().find(|kind| kind.name() == name);
-    let names = RootKind::ALL.map(RootKind::name).join(", ");
-    named.ok_or_else(|| format!("there is no such root file system; there are {names}"))
+    let found = RootKind::ALL.into_iter().find(|kind| kind.name() == name);
+    found.ok_or_else(|| {
+        let all = RootKind::ALL.map(RootKind::name).join(", ");
+        format!("there is no such root file system; there are {all}")
+    })
 }
 
 #[derive(Debug, Subcommand)]

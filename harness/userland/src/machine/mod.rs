@@ -16,6 +16,7 @@ mod error;
 mod guest;
 mod kernel;
 mod probe;
+mod prune;
 mod qemu;
 mod template;
 mod workshop;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,17 +16,20 @@ use trunkline_qemu::{
 };
 
 use super::qemu::{self, IN, OUT, Running};
-use super::{GuestImage, MachineError, Shape, Template};
+use super::{GuestImage, MachineError, Shape, Template, prune};
 use crate::cache::Cache;
 use crate::rootfs::RootFs;
 
 /// A guest that has not come up by then never will; it is a hundred times what it takes.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// Marks a template that is complete.
+const RECORD: &str = "template.json";
+
 /// How much of the console an error shows.
 const LAST_WORDS: usize = 600;
 
-/// What `template.json` holds.
+/// What the mark holds.
 #[derive(Serialize, Deserialize)]
 struct Record {
     shape: Shape,
@@ -72,6 +75,7 @@ impl Wanted<'_> {
             return Err(error);
         }
         fs::rename(&unfinished, &place).map_err(MachineError::io("rename", &unfinished))?;
+        prune::unused(&directory, RECORD, SystemTime::now())?;
         Ok(self.template(&place))
     }
 
@@ -85,13 +89,18 @@ impl Wanted<'_> {
     }
 
     fn look(&self, place: &Path) -> Option<Template> {
-        let record: Record =
-            serde_json::from_slice(&fs::read(place.join("template.json")).ok()?).ok()?;
+        let path = place.join(RECORD);
+        let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
         let template = self.template(place);
         let ram = fs::metadata(&template.ram).ok()?.len();
         let state = fs::metadata(&template.state).ok()?.len();
         let whole = ram == u64::from(self.shape.memory_mib) << 20 && state == record.state_bytes;
-        whole.then_some(template)
+        if !whole {
+            return None;
+        }
+        // Only tells when it was used last.
+        let _unmarked = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        Some(template)
     }
 
     /// Named by everything that a copy must have in common with it.
@@ -218,7 +227,7 @@ impl Wanted<'_> {
             accelerator: self.accelerator,
             state_bytes: state.len(),
         };
-        let path = place.join("template.json");
+        let path = place.join(RECORD);
         let written = serde_json::to_vec(&record)
             .map_err(std::io::Error::from)
             .and_then(|text| fs::write(&path, text));

@@ -210,7 +210,8 @@ fn answer(probe: &Curl, finished: &Finished) -> Option<(CurlAnswer, Duration)> {
         let interim = (100..200).contains(&this.status);
         let followed = probe.max_redirects > 0 && (300..400).contains(&this.status);
         head = this;
-        if !interim && !(followed && head.status != status) {
+        let counts = !followed || head.status == status;
+        if !interim && counts {
             break;
         }
     }

@@ -39,15 +39,13 @@ pub(super) async fn ask(
         .await?;
     let mut conf = Conf::read(&String::from_utf8_lossy(&conf.stdout));
     if let Some(server) = &probe.server {
-        match server_address(server) {
-            Some(server) => conf.servers = vec![server],
-            None => {
-                let message = format!(
-                    "the name server `{server}` is not an address; from a guest it must be one"
-                );
-                return Ok((error(message), Duration::ZERO));
-            }
-        }
+        let Some(address) = server_address(server) else {
+            let message = format!(
+                "the name server `{server}` is not an address; from a guest it must be one"
+            );
+            return Ok((error(message), Duration::ZERO));
+        };
+        conf.servers = vec![address];
     }
     let Some(&server) = conf.servers.first() else {
         return Ok((

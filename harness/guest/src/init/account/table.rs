@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_everybody_gets_a_shadow_entry_and_broken_lines_go() {
+    fn everybody_gets_a_shadow_entry_and_broken_lines_go() {
         let accounts = accounts();
         assert_eq!(
             accounts.shadow_text(),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_a_user_is_added_once() {
+    fn a_user_is_added_once() {
         let mut accounts = accounts();
         let new = NewUser {
             name: "fedora".to_owned(),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_numbers_and_groups_of_users() {
+    fn numbers_and_groups_of_users() {
         let mut accounts = accounts();
         accounts.ensure_group("first", false);
         let own = accounts
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_names_that_would_break_a_line() {
+    fn names_that_would_break_a_line() {
         let mut accounts = accounts();
         for name in ["", "a:b", "a\nb", "-rf", "a b", "ä"] {
             let new = NewUser {
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_secrets_are_set_expired_locked() {
+    fn secrets_are_set_expired_locked() {
         let mut accounts = accounts();
         assert!(accounts.set_secret("root", "$6$x$y", 20000));
         assert!(!accounts.set_secret("nobody2", "$6$x$y", 20000));

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_ways_to_ask_for_the_status() {
+    fn ways_to_ask_for_the_status() {
         let status =
             |wait, json, long| Ok(Command::Status(Request::CloudStatus { wait, json, long }));
         assert_eq!(parsed("status"), status(false, false, false));

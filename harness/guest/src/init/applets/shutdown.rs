@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_ways_to_end_the_machine() {
+    fn ways_to_end_the_machine() {
         let words =
             |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
         for (name, line, how, after_s) in [

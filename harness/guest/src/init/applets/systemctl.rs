@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_calls_of_systemctl() {
+    fn calls_of_systemctl() {
         let call = parsed("enable --now nginx").unwrap();
         assert_eq!(
             (call.verb.as_str(), call.now, call.units.len()),

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_words_that_matter() {
+    fn words_that_matter() {
         let plain = CommandLine::parse("console=ttyS0 quiet panic=1\n");
         assert_eq!(
             plain,
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_words_that_only_look_like_it() {
+    fn words_that_only_look_like_it() {
         let odd = CommandLine::parse(
             "trunkline.templates trunkline.template=0 root=LABEL=x rootfstype= xroot=/dev/vdc",
         );
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_file_systems_by_magic() {
+    fn file_systems_by_magic() {
         let mut start = vec![0; 2_048];
         assert_eq!(file_system(&start), None);
         start[1_080..1_082].copy_from_slice(&[0x53, 0xef]);

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_the_order_of_modules() {
+    fn the_order_of_modules() {
         let order = "# first\nvirtio_blk.ko\n\n  squashfs.ko \n#x.ko\n";
         assert_eq!(
             names(order).collect::<Vec<_>>(),

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_what_the_demos_say() {
+    fn what_the_demos_say() {
         let text = "password: fedora\nchpasswd: { expire: False }\npackages:\n  - nginx\nruncmd:\n  - [ \"systemctl\", \"enable\", \"--now\", \"nginx\" ]\n";
         let (config, journal) = parsed(&super::super::value::yaml(text).unwrap());
         assert_eq!(journal.warnings, []);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_host_names() {
+    fn host_names() {
         for (config, expected) in [
             (json!({"hostname": "h"}), Some("h")),
             (
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_keys_without_effect_are_told() {
+    fn keys_without_effect_are_told() {
         let (_, journal) =
             parsed(&json!({"pasword": "x", "ntp": {}, "manage_etc_hosts": "perhaps"}));
         let texts: Vec<&str> = journal
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_commands_that_fail_to_be_ones() {
+    fn commands_that_fail_to_be_ones() {
         let (config, journal) = parsed(&json!({"runcmd": {"a": 1}, "bootcmd": [["a", {}]]}));
         assert_eq!((config.runcmd, config.bootcmd), (None, None));
         let modules: Vec<&str> = journal
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_power_states() {
+    fn power_states() {
         let (config, _) = parsed(&json!({"power_state": {"mode": "reboot", "delay": "+1"}}));
         assert_eq!(
             config.power_state,

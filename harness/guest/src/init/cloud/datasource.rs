@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_disks_by_name() {
+    fn disks_by_name() {
         for (name, expected) in [
             ("vda", true),
             ("vdb", true),

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_files_in_every_encoding() {
+    fn files_in_every_encoding() {
         let gz = "H4sIAAAAAAAAA8tIzcnJBwCGphA2BQAAAA==";
         let (files, warnings) = parsed(&json!([
             {"path": "/etc/a", "content": "hello"},
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_files_that_cannot_be() {
+    fn files_that_cannot_be() {
         let (files, warnings) = parsed(&json!([
             {"content": "x"}, 7, {"path": "/a", "source": {"uri": "http://x/"}}
         ]));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_owners() {
+    fn owners() {
         let accounts = Accounts::parse("root:x:0:0::/root:/bin/sh\n", "adm:x:4:\n", "");
         assert_eq!(owner("root:adm", &accounts), Ok((Some(0), Some(4))));
         assert_eq!(owner("1000", &accounts), Ok((Some(1000), None)));

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_meta_data_in_json_and_yaml() {
+    fn meta_data_in_json_and_yaml() {
         let mut journal = Journal::default();
         let expected = MetaData {
             instance_id: Some("5a9fc181-957e-5c32-9e5a-2de5e9673531".to_owned()),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_meta_data_that_is_none() {
+    fn meta_data_that_is_none() {
         for bad in ["{", "[1]", "- a", ": :\n\t"] {
             let mut journal = Journal::default();
             assert_eq!(parse(bad, &mut journal), MetaData::default(), "{bad}");

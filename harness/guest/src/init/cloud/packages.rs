@@ -104,7 +104,7 @@ mod tests {
     const STATUS: &str = "Package: nginx-light\nStatus: install ok unpacked\nProvides: httpd, nginx (= 1.26)\n\nPackage: iproute2\nStatus: install ok installed\n\nPackage: gone\nStatus: deinstall ok config-files\n\nPackage: postgresql-client-17\nStatus: install ok unpacked\n";
 
     #[test]
-    fn gi_packages_of_the_image() {
+    fn packages_of_the_image() {
         assert_eq!(
             present(STATUS),
             [
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_packages_present_and_absent() {
+    fn packages_present_and_absent() {
         let values = [
             json!("nginx"),
             json!(["iproute2", "6.1"]),

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_commands_become_one_script() {
+    fn commands_become_one_script() {
         let commands = [
             json!("systemctl enable --now nginx"),
             json!(["sh", "-c", "echo \"it's\" > /tmp/x"]),
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_commands_that_are_none() {
+    fn commands_that_are_none() {
         for bad in [json!({"a": 1}), json!(7), json!([["a"]])] {
             let error = shellify(&[bad]).unwrap_err();
             assert!(error.starts_with("Unable to shellify"), "{error}");

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_status_of_a_good_boot() {
+    fn status_of_a_good_boot() {
         let mut journal = Journal::default();
         journal.stage = Stage::ModulesFinal;
         let running = Status::new(&progress(false), &journal);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_status_of_a_degraded_and_of_a_failed_boot() {
+    fn status_of_a_degraded_and_of_a_failed_boot() {
         let mut journal = Journal::default();
         journal.warn("util", "Failed loading yaml blob. line 1\ncolumn 2");
         let status = Status::new(&progress(true), &journal);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_status_without_a_disk() {
+    fn status_without_a_disk() {
         let progress = Progress {
             disabled: true,
             ..Progress::default()
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_the_files_of_the_status() {
+    fn the_files_of_the_status() {
         let mut journal = Journal::default();
         journal.warn("util", "w");
         journal.stage = Stage::ModulesConfig;

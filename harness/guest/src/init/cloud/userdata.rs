@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_kinds_of_user_data() {
+    fn kinds_of_user_data() {
         assert_eq!(classified(b"\n\n"), (UserData::Nothing, vec![]));
         assert_eq!(
             classified(b"#cloud-config\npassword: fedora\n"),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_user_data_that_is_not_yaml() {
+    fn user_data_that_is_not_yaml() {
         for bad in [
             "#cloud-config\npassword: [unclosed\n",
             "#cloud-config\nusers:\n- a\n b: c\n",
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_user_data_of_no_kind() {
+    fn user_data_of_no_kind() {
         let (data, warnings) = classified(b"password: fedora\n");
         assert_eq!(data, UserData::Nothing);
         assert!(
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_templates_are_taken_as_they_stand() {
+    fn templates_are_taken_as_they_stand() {
         let (data, warnings) = classified(b"## template: jinja\n#cloud-config\nhostname: a\n");
         assert_eq!(data, UserData::Config(json!({"hostname": "a"})));
         assert_eq!(warnings.len(), 1);

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_the_default_user() {
+    fn the_default_user() {
         let (found, _) = users(&json!({}));
         assert_eq!(found, [default_user()]);
         let (found, _) = users(&json!({"user": "cloud-user"}));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_a_user_in_full() {
+    fn a_user_in_full() {
         let (found, warnings) = users(&json!({"users": [{
             "name": "bob", "uid": "1234", "gecos": "Bob", "homedir": "/srv/bob", "shell": "/bin/sh",
             "primary_group": "staff", "groups": "wheel, adm", "lock_passwd": false,
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_users_that_are_none() {
+    fn users_that_are_none() {
         let (found, warnings) = users(&json!({"users": [{"uid": 1}, 7, "a,b"]}));
         assert_eq!(found.len(), 2);
         assert_eq!(warnings, 2);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_passwords_in_every_form() {
+    fn passwords_in_every_form() {
         let plain = |text: &str| Secret::Plain(text.to_owned());
         let own = |name: &str| name.to_owned();
         assert_eq!(
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_passwords_for_nobody() {
+    fn passwords_for_nobody() {
         let mut journal = Journal::default();
         let (found, _) = passwords(&json!({"password": "x"}), None, &mut journal);
         assert!(found.is_empty());
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_groups_and_sudo() {
+    fn groups_and_sudo() {
         assert_eq!(
             groups(&json!({"groups": ["a", {"b": ["x", "y"]}, "c, d"]})),
             [

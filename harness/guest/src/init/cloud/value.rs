@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_yaml_as_cloud_config_means_it() {
+    fn yaml_as_cloud_config_means_it() {
         let value = yaml("expire: False\nmode: 0644\nyes: yes\nmac: 02:00:00:00:00:01\n").unwrap();
         assert_eq!(value["expire"], json!(false));
         assert_eq!(value["mode"], json!(420));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_words_that_are_booleans() {
+    fn words_that_are_booleans() {
         for (value, expected) in [
             (json!(true), Some(true)),
             (json!("Yes"), Some(true)),

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_records_of_who_is_there() {
+    fn records_of_who_is_there() {
         let entry = Entry {
             kind: 7,
             pid: 0x0102,

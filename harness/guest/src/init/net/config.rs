@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_addresses_as_people_write_them() {
+    fn addresses_as_people_write_them() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(prefixed("10.1.0.5/24"), Some((ip("10.1.0.5"), 24)));
         assert_eq!(prefixed("10.1.0.5/255.255.0.0"), Some((ip("10.1.0.5"), 16)));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_hardware_addresses() {
+    fn hardware_addresses() {
         assert_eq!(mac("02:00:00:00:00:AB"), Some([2, 0, 0, 0, 0, 0xab]));
         assert_eq!(mac("02-0-0-0-0-1"), Some([2, 0, 0, 0, 0, 1]));
         for bad in [
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_patterns_of_names() {
+    fn patterns_of_names() {
         let link = |name: &str| Link {
             index: 1,
             name: name.to_owned(),

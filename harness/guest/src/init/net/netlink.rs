@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_messages_are_as_long_as_they_say() {
+    fn messages_are_as_long_as_they_say() {
         let route = Route {
             destination: ("0.0.0.0".parse().unwrap(), 0),
             via: Some("10.0.2.1".parse().unwrap()),
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_the_broadcast_address_goes_along() {
+    fn the_broadcast_address_goes_along() {
         let bytes = add_address(3, "10.0.2.2".parse().unwrap(), 24, None);
         let attribute = attribute(4, &[10, 0, 2, 255]);
         assert!(bytes.windows(8).any(|window| window == attribute));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_links_are_read() {
+    fn links_are_read() {
         let mut body = vec![0, 0];
         body.extend_from_slice(&1u16.to_ne_bytes());
         body.extend_from_slice(&5u32.to_ne_bytes());
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_errors_have_their_number() {
+    fn errors_have_their_number() {
         let mut body = (-17i32).to_ne_bytes().to_vec();
         body.extend_from_slice(&[0; 16]);
         assert_eq!(parse(&message(2, 0, &[body])), [Message::Ack(17)]);

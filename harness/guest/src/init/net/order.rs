@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_names_follow_the_places_of_cards() {
+    fn names_follow_the_places_of_cards() {
         let bridge = |slot: &str| format!("/sys/devices/pci0000:00/0000:00:05.0/0000:01:{slot}.0");
         let (first, second, third) = (bridge("01"), bridge("02"), bridge("0a"));
         let cards = [
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_names_of_others_stay() {
+    fn names_of_others_stay() {
         let cards = [
             ("eth3", Some("/b")),
             ("lan0", Some("/a")),

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_everybodys_servers_once() {
+    fn everybodys_servers_once() {
         let mut resolver = Resolver::default();
         let ip = |text: &str| text.parse().unwrap();
         let search = |text: &str| text.to_owned();

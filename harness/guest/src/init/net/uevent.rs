@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_device_messages() {
+    fn device_messages() {
         let message = b"add@/devices/virtio3/net/eth0\0ACTION=add\0DEVPATH=/x\0SUBSYSTEM=net\0INTERFACE=eth0\0";
         assert_eq!(
             parse(message),

@@ -83,7 +83,7 @@ mod tests {
     use crate::services::unit::parse;
 
     #[test]
-    fn gi_the_server_finds_a_key_and_its_output() {
+    fn the_server_finds_a_key_and_its_output() {
         let text =
             "[Service]\nExecStartPre=/usr/sbin/sshd -t\nExecStart=/usr/sbin/sshd -D $SSHD_OPTS\n";
         let mut unit = parse(text, NAME);

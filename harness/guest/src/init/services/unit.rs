@@ -372,7 +372,7 @@ WantedBy=multi-user.target
     }
 
     #[test]
-    fn gi_the_unit_of_nginx() {
+    fn the_unit_of_nginx() {
         let unit = parse(NGINX, "nginx.service");
         assert_eq!(unit.kind, Kind::Forking);
         assert_eq!(unit.pid_file.as_deref(), Some("/run/nginx.pid"));
@@ -387,7 +387,7 @@ WantedBy=multi-user.target
     }
 
     #[test]
-    fn gi_a_template_with_everything() {
+    fn a_template_with_everything() {
         let text = "[Service]\nType=notify\nExecStart=@/bin/d d-%i --x=${A} $B $C \\\n  --more \"a b\"\nEnvironment=A=1 \"B=2 3\"\nEnvironmentFile=-/etc/default/d\nRestart=always\nRestartSec=0\nUser=www-data\nRuntimeDirectory=d e\nRemainAfterExit=yes\nWorkingDirectory=-/srv\nTimeoutStopSec=1min 30s\nExecStop=\nUnheard=of\n";
         let unit = parse(text, "d@one.service");
         assert_eq!(unit.kind, Kind::Simple);
@@ -409,7 +409,7 @@ WantedBy=multi-user.target
     }
 
     #[test]
-    fn gi_an_empty_value_takes_back() {
+    fn an_empty_value_takes_back() {
         let unit = parse(
             "[Service]\nExecStart=/bin/a\nExecStart=\nExecStart=/bin/b\n",
             "x.service",
@@ -419,7 +419,7 @@ WantedBy=multi-user.target
     }
 
     #[test]
-    fn gi_text_that_is_no_unit() {
+    fn text_that_is_no_unit() {
         assert_eq!(
             parse("garbage\n[\n=\nExecStart=/bin/x\n", "x.service"),
             Unit::default()
@@ -431,7 +431,7 @@ WantedBy=multi-user.target
     }
 
     #[test]
-    fn gi_when_to_start_again() {
+    fn when_to_start_again() {
         assert!(Restart::Always.after(true) && Restart::Always.after(false));
         assert!(Restart::OnFailure.after(false) && !Restart::OnFailure.after(true));
         assert!(!Restart::No.after(false));

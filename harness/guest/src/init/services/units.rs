@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_names_in_full() {
+    fn names_in_full() {
         assert_eq!(full_name("nginx"), "nginx.service");
         assert_eq!(full_name("nginx.service"), "nginx.service");
         assert_eq!(full_name("multi-user.target"), "multi-user.target");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_names_that_leave_the_directories() {
+    fn names_that_leave_the_directories() {
         assert_eq!(find("../../../etc/passwd"), None);
         assert_eq!(find("no-such-unit-anywhere.service"), None);
     }

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_seeds() {
+    fn seeds() {
         assert_eq!(decode_hex(&"0f".repeat(64)), Some([0x0f; 64]));
         for bad in ["", "0f", &"0g".repeat(64), &"é".repeat(64)] {
             assert_eq!(decode_hex(bad), None, "{bad}");

@@ -89,6 +89,7 @@ fn size(volume: &DataVolume) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // literals read best by value
 mod tests {
     use serde_json::{Value, json};
 

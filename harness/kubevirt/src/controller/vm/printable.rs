@@ -141,6 +141,7 @@ fn is_to_start(
 
 #[cfg(test)]
 mod tests {
+    use crate::types::VirtualMachineStatus;
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -210,7 +211,14 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            status(&vm, &Default::default(), None, Expected::Nothing, disks).as_str(),
+            status(
+                &vm,
+                &VirtualMachineStatus::default(),
+                None,
+                Expected::Nothing,
+                disks
+            )
+            .as_str(),
             word
         );
     }

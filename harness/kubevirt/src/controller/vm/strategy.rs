@@ -122,6 +122,7 @@ pub(super) fn first_request_is_done(
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // literals read best by value
 mod tests {
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

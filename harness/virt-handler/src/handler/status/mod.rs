@@ -6,7 +6,7 @@ mod interfaces;
 mod migration;
 mod phase;
 #[cfg(test)]
-mod vh_recorded;
+mod recorded;
 mod volumes;
 
 pub use conditions::{Paused, agent, failure, paused};

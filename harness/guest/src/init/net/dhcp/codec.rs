@@ -350,7 +350,7 @@ pub mod tests {
     }
 
     #[test]
-    fn gi_a_discover_byte_for_byte() {
+    fn a_discover_byte_for_byte() {
         let bytes = encode(Ask::Discover, 0x0102_0304, 7, MAC, Some("vm-a"));
         assert_eq!(bytes[..12], [1, 1, 6, 0, 1, 2, 3, 4, 0, 7, 0, 0]);
         assert_eq!(bytes[28..34], MAC);
@@ -361,7 +361,7 @@ pub mod tests {
     }
 
     #[test]
-    fn gi_requests_say_what_they_are_for() {
+    fn requests_say_what_they_are_for() {
         let address = Ipv4Addr::new(10, 0, 2, 2);
         let server = Ipv4Addr::new(10, 0, 2, 1);
         let has =
@@ -377,7 +377,7 @@ pub mod tests {
     }
 
     #[test]
-    fn gi_a_lease_in_full() {
+    fn a_lease_in_full() {
         let options: [(u8, &[u8]); 10] = [
             (MASK, &[255, 255, 255, 0]),
             (ROUTER, &[10, 0, 2, 1]),
@@ -417,7 +417,7 @@ pub mod tests {
     }
 
     #[test]
-    fn gi_a_lease_without_a_router() {
+    fn a_lease_without_a_router() {
         let options: [(u8, &[u8]); 2] = [(SERVER, &[192, 168, 123, 1]), (LEASE_TIME, &[0xff; 4])];
         let bytes = answer(2, 9, [192, 168, 123, 5], &options);
         let Some(Answer::Offer(lease)) = decode(&bytes, 9, MAC) else {
@@ -428,7 +428,7 @@ pub mod tests {
     }
 
     #[test]
-    fn gi_classless_routes_go_before_the_router() {
+    fn classless_routes_go_before_the_router() {
         let routes = [
             0, 10, 0, 2, 1, 8, 10, 10, 0, 2, 3, 32, 169, 254, 1, 1, 0, 0, 0, 0,
         ];
@@ -458,7 +458,7 @@ pub mod tests {
     }
 
     #[test]
-    fn gi_answers_that_are_not_ours_or_not_whole() {
+    fn answers_that_are_not_ours_or_not_whole() {
         let options: [(u8, &[u8]); 1] = [(SERVER, &[1; 4])];
         let good = answer(5, 9, [10, 0, 2, 2], &options);
         assert!(decode(&good, 9, MAC).is_some());
@@ -479,7 +479,7 @@ pub mod tests {
     }
 
     #[test]
-    fn gi_broken_lists() {
+    fn broken_lists() {
         assert_eq!(classless(&[33, 1]), None);
         assert_eq!(classless(&[24, 10, 0]), None);
         assert_eq!(domains(b"\x03sv"), None);

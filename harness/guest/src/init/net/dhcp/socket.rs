@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gi_packets_add_up() {
+    fn packets_add_up() {
         let packet = datagram(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, b"hello");
         assert_eq!(checksum(&packet[..20], 0), 0);
         let pseudo = [&packet[12..20], &[0, 17, 0, 13]].concat();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn gi_packets_cut_short() {
+    fn packets_cut_short() {
         let packet = datagram(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, b"hello");
         for length in 0..packet.len() {
             assert_eq!(payload(&packet[..length]), None, "{length}");

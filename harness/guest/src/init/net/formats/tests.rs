@@ -7,7 +7,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn gi_version_2_as_the_demos_write_it() {
+fn version_2_as_the_demos_write_it() {
     let text = "version: 2\nethernets:\n  eth0:\n    dhcp4: true\n  eth1:\n    addresses: [ 192.168.200.10/24 ]\n";
     let (network, warnings) = parse(text).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
@@ -21,7 +21,7 @@ fn gi_version_2_as_the_demos_write_it() {
 }
 
 #[test]
-fn gi_version_2_in_full() {
+fn version_2_in_full() {
     let text = r#"
 network:
   version: 2
@@ -89,7 +89,7 @@ network:
 }
 
 #[test]
-fn gi_version_2_with_mistakes() {
+fn version_2_with_mistakes() {
     let text = r"
 version: 2
 bonds: {bond0: {}}
@@ -110,7 +110,7 @@ ethernets:
 }
 
 #[test]
-fn gi_version_1() {
+fn version_1() {
     let text = r#"
 version: 1
 config:
@@ -166,7 +166,7 @@ config:
 }
 
 #[test]
-fn gi_version_1_with_mistakes() {
+fn version_1_with_mistakes() {
     let text = "version: 1\nconfig:\n- {type: route, destination: 10.0.0.0/8}\n- {type: physical, name: a, mac_address: zz, subnets: [{type: static}, {type: wild}, {type: static, address: 10.0.0.1/24, gateway: x}]}\n";
     let (network, warnings) = parse(text).unwrap();
     assert_eq!(network.interfaces.len(), 1);
@@ -174,7 +174,7 @@ fn gi_version_1_with_mistakes() {
 }
 
 #[test]
-fn gi_what_is_no_network_config() {
+fn what_is_no_network_config() {
     assert!(parse("version: 3\n").unwrap_err().contains("version 3"));
     assert!(parse("ethernets: {}\n").unwrap_err().contains("no version"));
     assert!(parse("{").is_err());

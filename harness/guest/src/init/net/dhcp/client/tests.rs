@@ -58,7 +58,7 @@ impl Lab {
 }
 
 #[test]
-fn gi_four_messages_without_waiting() {
+fn four_messages_without_waiting() {
     let mut lab = Lab::new();
     assert_eq!(lab.tick(), ["broadcast 1 from 0.0.0.0"]);
     assert_eq!(lab.receive(2, ADDRESS), ["broadcast 3 from 0.0.0.0"]);
@@ -68,7 +68,7 @@ fn gi_four_messages_without_waiting() {
 }
 
 #[test]
-fn gi_nobody_answers() {
+fn nobody_answers() {
     let mut lab = Lab::new();
     lab.tick();
     let waits: Vec<u128> = (0..8).map(|_| lab.at_deadline().0).collect();
@@ -78,7 +78,7 @@ fn gi_nobody_answers() {
 }
 
 #[test]
-fn gi_an_offer_that_is_not_kept() {
+fn an_offer_that_is_not_kept() {
     let mut lab = Lab::new();
     lab.tick();
     lab.receive(2, ADDRESS);
@@ -91,7 +91,7 @@ fn gi_an_offer_that_is_not_kept() {
 }
 
 #[test]
-fn gi_a_lease_is_renewed_in_time() {
+fn a_lease_is_renewed_in_time() {
     let mut lab = Lab::bound();
     assert_eq!(
         lab.at_deadline(),
@@ -102,7 +102,7 @@ fn gi_a_lease_is_renewed_in_time() {
 }
 
 #[test]
-fn gi_a_lease_runs_out_when_nobody_answers() {
+fn a_lease_runs_out_when_nobody_answers() {
     let mut lab = Lab::bound();
     let mut seen = Vec::new();
     for _ in 0..100 {
@@ -125,7 +125,7 @@ fn gi_a_lease_runs_out_when_nobody_answers() {
 }
 
 #[test]
-fn gi_another_address_at_renewal() {
+fn another_address_at_renewal() {
     let mut lab = Lab::bound();
     lab.at_deadline();
     assert_eq!(
@@ -135,7 +135,7 @@ fn gi_another_address_at_renewal() {
 }
 
 #[test]
-fn gi_the_link_comes_back() {
+fn the_link_comes_back() {
     let mut lab = Lab::bound();
     lab.client.link_is_back(lab.now);
     assert_eq!(lab.tick(), ["broadcast 3 from 0.0.0.0"]);
@@ -149,7 +149,7 @@ fn gi_the_link_comes_back() {
 }
 
 #[test]
-fn gi_the_link_comes_back_and_nobody_is_there() {
+fn the_link_comes_back_and_nobody_is_there() {
     let mut lab = Lab::bound();
     lab.client.link_is_back(lab.now);
     lab.tick();
@@ -160,7 +160,7 @@ fn gi_the_link_comes_back_and_nobody_is_there() {
 }
 
 #[test]
-fn gi_answers_that_nobody_asked_for() {
+fn answers_that_nobody_asked_for() {
     let mut lab = Lab::bound();
     assert!(lab.receive(5, [10, 0, 2, 9]).is_empty());
     assert!(lab.receive(2, [10, 0, 2, 9]).is_empty());
@@ -169,7 +169,7 @@ fn gi_answers_that_nobody_asked_for() {
 }
 
 #[test]
-fn gi_odd_times_of_a_lease() {
+fn odd_times_of_a_lease() {
     let lease = |seconds, renew, rebind| Lease {
         address: ADDRESS.into(),
         prefix: 24,

@@ -7,12 +7,12 @@
     reason = "a test may; without a harness clippy does not know that it is one"
 )]
 
-#[path = "../../virt-handler/tests/nb_network/guest.rs"]
+#[path = "../../virt-handler/tests/network/guest.rs"]
 #[allow(dead_code, reason = "not every test needs all of it")]
 mod guest;
-#[path = "../../virt-handler/tests/nb_network/offload.rs"]
+#[path = "../../virt-handler/tests/network/offload.rs"]
 mod offload;
-#[path = "../../virt-handler/tests/nb_network/stream.rs"]
+#[path = "../../virt-handler/tests/network/stream.rs"]
 #[allow(dead_code, reason = "as above")]
 mod stream;
 #[allow(dead_code, reason = "as above")]

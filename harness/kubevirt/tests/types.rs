@@ -1,6 +1,8 @@
 //! Everything that a real KubeVirt wrote can be read into the types and written again without a loss, and the
 //! CustomResourceDefinitions describe all of it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -51,7 +53,7 @@ fn read_and_write(object: &Value) -> Value {
 }
 
 #[test]
-fn kt_recorded_objects_survive_reading_and_writing() {
+fn recorded_objects_survive_reading_and_writing() {
     for (path, object) in recorded() {
         assert_eq!(read_and_write(&object), object, "{}", path.display());
     }
@@ -78,7 +80,7 @@ fn schema_of(kind: &str) -> &'static Schema {
 }
 
 #[test]
-fn kt_the_definitions_know_every_recorded_field() {
+fn the_definitions_know_every_recorded_field() {
     for (path, mut object) in recorded() {
         let schema = schema_of(object["kind"].as_str().unwrap());
         assert_eq!(schema.validate(&object, None), [], "{}", path.display());
@@ -92,7 +94,7 @@ fn kt_the_definitions_know_every_recorded_field() {
 }
 
 #[test]
-fn kt_the_definitions_find_what_is_no_field() {
+fn the_definitions_find_what_is_no_field() {
     let mut machine = json!({
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
@@ -120,7 +122,7 @@ fn kt_the_definitions_find_what_is_no_field() {
 }
 
 #[test]
-fn kt_the_definitions_refuse_wrong_types_and_missing_parts() {
+fn the_definitions_refuse_wrong_types_and_missing_parts() {
     let machine = json!({
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
@@ -145,7 +147,7 @@ fn kt_the_definitions_refuse_wrong_types_and_missing_parts() {
 }
 
 #[test]
-fn kt_only_the_instance_has_no_status_of_its_own() {
+fn only_the_instance_has_no_status_of_its_own() {
     let without: Vec<String> = trunkline_kubevirt::crds()
         .iter()
         .filter(|definition| {
@@ -164,7 +166,7 @@ fn kt_only_the_instance_has_no_status_of_its_own() {
 }
 
 #[test]
-fn kt_numbers_are_quantities_too() {
+fn numbers_are_quantities_too() {
     let instance: VirtualMachineInstance = serde_json::from_value(json!({
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachineInstance",

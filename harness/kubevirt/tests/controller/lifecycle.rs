@@ -5,7 +5,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use trunkline_kubevirt::controller::events::Recorder;
-use trunkline_kubevirt::types::{VirtualMachine, VirtualMachineInstance};
+use trunkline_kubevirt::types::{
+    VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
+};
 
 use crate::cluster::Cluster;
 use crate::site;
@@ -343,4 +345,37 @@ async fn twenty_restarts_leave_one_of_everything() {
         .await
         .unwrap();
     assert_eq!((pods.items.len(), revisions.items.len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_fails_at_once_and_holds_nobody_up() {
+    let cluster = Cluster::start().await;
+    cluster
+        .create::<VirtualMachine>(machine("vm", json!({"running": true})))
+        .await;
+    cluster.printable("vm", "Running").await;
+    cluster
+        .create::<VirtualMachineInstanceMigration>(json!({
+            "metadata": {"name": "away", "finalizers": ["kubevirt.io/migrationJobFinalize"]},
+            "spec": {"vmiName": "vm"},
+        }))
+        .await;
+    let failed = |migration: &Value| migration["status"]["phase"] == "Failed";
+    cluster
+        .until::<VirtualMachineInstanceMigration>("away", "failed", failed)
+        .await;
+    let migrations = cluster.api::<VirtualMachineInstanceMigration>();
+    migrations
+        .delete("away", &DeleteParams::default())
+        .await
+        .unwrap();
+    let gone = kube::runtime::wait::await_condition(
+        migrations,
+        "away",
+        |found: Option<&VirtualMachineInstanceMigration>| found.is_none(),
+    );
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone)
+        .await
+        .expect("the finalizer goes")
+        .unwrap();
 }

@@ -125,6 +125,7 @@ async fn check(name: &str, vmi: &str, pod: &str, namespace: &str) {
             .await
             .unwrap();
     }
+    cluster.network(namespace, "shared-net").await;
     let here = pod_of(&cluster, vmi, namespace).await;
     Known::read(KNOWN).check(name, &differences(&recorded_pod(pod), &here));
 }

@@ -1,18 +1,18 @@
 //! True container disks: pulled from a registry of our own or taken from archives, and booted by their firmware.
 #![allow(clippy::unwrap_used)]
 
+mod machines_support;
 mod support;
-mod ut_support;
 
 use std::path::Path;
 use std::process::Command;
 
+use machines_support::{Start, disk, raw, start};
 use support::{Layer, Registry, archives};
 use trunkline_qemu::{Boot, Format};
 use trunkline_userland::contain::Identity;
 use trunkline_userland::machine::{DiskFile, MachineError, MachineImage, Shape, Workshop};
 use trunkline_userland::{Cache, Catalogue, ImageSource, Images, RootKind, rootfs};
-use ut_support::{Start, disk, raw, start};
 
 /// A boot sector that says hello on the first serial line, byte by byte, and stops.
 ///

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Event, Node};
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
@@ -24,6 +25,25 @@ use trunkline_kubevirt::types::{VirtualMachine, VirtualMachineInstance};
 use crate::flat::{self, Fields};
 use crate::record::{self, Sequences};
 use crate::site::{self, Behaviour, Behaviours, NODE};
+
+/// Multus's kind, as far as anybody asks for it here.
+fn network_attachments() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "network-attachment-definitions.k8s.cni.cncf.io"},
+        "spec": {
+            "group": "k8s.cni.cncf.io", "scope": "Namespaced",
+            "names": {
+                "plural": "network-attachment-definitions", "singular": "network-attachment-definition",
+                "kind": "NetworkAttachmentDefinition",
+            },
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}
 
 /// Nothing here takes longer, however loaded the machine is.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,7 +92,7 @@ impl Cluster {
         for definition in trunkline_kubevirt::crds() {
             builder = builder.crd(definition);
         }
-        let server = builder.build().unwrap();
+        let server = builder.crd(network_attachments()).build().unwrap();
         late.connect(server.client("system:serviceaccount:kubevirt:kubevirt-apiserver"));
         let client = server.client("system:test");
         let node: Node = serde_json::from_value(json!({"metadata": {"name": NODE}})).unwrap();
@@ -115,6 +135,15 @@ impl Cluster {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), "default")
+    }
+
+    /// A network that machines can be attached to.
+    pub async fn network(&self, namespace: &str, name: &str) {
+        let kind = GroupVersionKind::gvk("k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "network-attachment-definitions");
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
+        let object = DynamicObject::new(name, &kind);
+        api.create(&PostParams::default(), &object).await.unwrap();
     }
 
     pub async fn create<K>(&self, object: Value) -> K

@@ -1,16 +1,16 @@
 //! Builds what virtual machines are made of, and starts some.
 #![allow(clippy::unwrap_used)]
 
-mod ut_support;
+mod machines_support;
 
 use std::path::Path;
 use std::process::Command;
 
+use machines_support::{Start, disk, kernel, memory_mib, raw, start};
 use trunkline_fabric::NetNs;
 use trunkline_userland::contain::Identity;
 use trunkline_userland::machine::{MachineImage, Shape, Workshop};
 use trunkline_userland::{Cache, Catalogue, ImageSource, Images, RootFs, RootKind, rootfs};
-use ut_support::{Start, disk, kernel, memory_mib, raw, start};
 
 fn missing() -> Option<String> {
     let has = |program: &str| {
@@ -147,7 +147,10 @@ async fn a_guest_boots_plainly() {
     })
     .await;
     machine.until("login: ").await;
-    println!("\nplain boot {:.2}", machine.started.elapsed().as_secs_f32());
+    println!(
+        "\nplain boot {:.2}",
+        machine.started.elapsed().as_secs_f32()
+    );
     let cards = machine.agent.interfaces().await.unwrap();
     let card = cards.iter().find(|card| card.name == "eth0").unwrap();
     assert_eq!(card.hardware_address.as_deref(), Some("02:00:00:00:00:00"));

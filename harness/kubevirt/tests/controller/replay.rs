@@ -253,8 +253,15 @@ async fn a_machine_lives_as_recorded() {
     again(&cluster, &uid).await;
     agent(&cluster).await;
     let agent_is_seen = |seen: &record::Sequences| {
+        let is = |path: &str, value: &str| {
+            let values = seen.get(&format!("vm/tiny status.{path}"));
+            values
+                .and_then(|v| v.last())
+                .is_some_and(|last| last == value)
+        };
         seen.contains_key("vmi/tiny status.guestOSInfo.id")
-            && seen.contains_key("vm/tiny status.conditions[AgentConnected].type")
+            && is("conditions[AgentConnected].status", "\"True\"")
+            && is("ready", "true")
     };
     cluster.seen(mark, agent_is_seen).await;
 
@@ -337,6 +344,7 @@ async fn a_machine_on_a_secondary_network_lives_as_recorded() {
             .find_map(|l| l.strip_prefix(&format!("  = {path}: ")));
         serde_json::from_str(line.unwrap()).unwrap()
     };
+    cluster.network("default", "shared-net").await;
     let cloud_init = "spec.template.spec.volumes[cloudinit].cloudInitNoCloud";
     let mark = cluster.mark();
     cluster

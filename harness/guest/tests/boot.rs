@@ -1,9 +1,9 @@
 //! The guest's init at work, without a machine around it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod gi_guest;
+mod guest;
 
-use gi_guest::{Guest, LEASE, Seed, hindrance};
+use guest::{Guest, LEASE, Seed, hindrance};
 
 macro_rules! guest {
     ($seed:expr) => {
@@ -52,7 +52,7 @@ runcmd:
 const NETWORK: &str = "version: 2\nethernets:\n  eth0: {dhcp4: true}\n  second:\n    match: {macaddress: '02:00:00:00:00:02'}\n    set-name: lan1\n    mtu: 1400\n    addresses: [192.168.200.10/24]\n    routes: [{to: 10.200.0.0/16, via: 192.168.200.1}]\n    nameservers: {addresses: [192.168.200.53], search: [demo.test]}\n";
 
 #[test]
-fn gi_a_guest_from_boot_to_power_off() {
+fn a_guest_from_boot_to_power_off() {
     let mut guest = guest!(Seed {
         meta_data: r#"{"instance-id":"i-1","local-hostname":"vm-a"}"#,
         user_data: USER_DATA,
@@ -145,9 +145,10 @@ fn gi_a_guest_from_boot_to_power_off() {
     );
 
     // Signals reach the shell's children, and a job can be stopped.
-    guest.send("sleep 300\n");
-    guest.until("\n");
+    guest.send("echo be''gun; sleep 300\n");
+    guest.until("begun");
     guest.send("\x03");
+    guest.until("^C");
     let (_, exit) = guest.run("true");
     assert_eq!(exit, 0);
 
@@ -188,7 +189,7 @@ fn gi_a_guest_from_boot_to_power_off() {
 }
 
 #[test]
-fn gi_user_data_that_is_not_yaml_does_not_stop_the_boot() {
+fn user_data_that_is_not_yaml_does_not_stop_the_boot() {
     let mut guest = guest!(Seed {
         meta_data: "instance-id: i-2\nlocal-hostname: vm-b\n",
         user_data: "#cloud-config\npassword: [never closed\n",
@@ -213,7 +214,7 @@ fn gi_user_data_that_is_not_yaml_does_not_stop_the_boot() {
 }
 
 #[test]
-fn gi_what_cannot_be_done_is_told_and_the_rest_is_done() {
+fn what_cannot_be_done_is_told_and_the_rest_is_done() {
     let mut guest = guest!(Seed {
         meta_data: "{\"local-hostname\": \"vm-c\"}",
         user_data: "#cloud-config\npassword: first\npackages: [no-such-package]\nruncmd: [exit 3]\nwrite_files:\n- {path: /made, owner: 'nobody-known:root'}\ntimezone: Mars/Olympus\nbogus: 1\n",

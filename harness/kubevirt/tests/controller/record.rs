@@ -7,6 +7,11 @@ use serde_json::Value;
 /// One after the other, the values that a field took: `-` where it went away.
 pub type Sequences = BTreeMap<String, Vec<String>>;
 
+const MISSING: [&str; 2] = [
+    r#""VMIConditionMissing""#,
+    r#""VMI is missing the Ready condition""#,
+];
+
 /// A timeline as it was recorded, read from its text.
 pub fn read(text: &str) -> Sequences {
     let mut sequences = Sequences::new();
@@ -85,6 +90,10 @@ pub fn note(sequences: &mut Sequences, object: &str, path: &str, value: Option<V
     let value = value.map_or_else(|| "-".to_owned(), |value| normal(&value.to_string()));
     // an instance's generation counts its writes: how many it took depends on who was faster
     if object.starts_with("vmi/") && path.ends_with(" metadata.generation") && value != "1" {
+        return;
+    }
+    // a machine whose instance has no Ready condition yet: over before it is always seen
+    if MISSING.contains(&value.as_str()) {
         return;
     }
     let known = sequences.entry(path).or_default();

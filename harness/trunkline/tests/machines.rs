@@ -40,7 +40,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 struct Machines {
     client: Client,
     instances: Api<DynamicObject>,
-    machines: Api<DynamicObject>,
+    /// The VirtualMachines that instances come from.
+    owners: Api<DynamicObject>,
 }
 
 impl Machines {
@@ -56,7 +57,7 @@ impl Machines {
         };
         Self {
             instances: api("VirtualMachineInstance"),
-            machines: api("VirtualMachine"),
+            owners: api("VirtualMachine"),
             client,
         }
     }
@@ -87,17 +88,15 @@ impl Machines {
     ) -> DynamicObject {
         let condition = |object: Option<&DynamicObject>| object.is_some_and(&holds);
         let waited = await_condition(self.instances.clone(), name, condition);
-        match tokio::time::timeout(LIMIT, waited).await {
-            Ok(found) => found.expect("a watch").expect("an instance"),
-            Err(_) => {
-                let now = self.instances.get_opt(name).await.expect("an answer");
-                let status = now.map(|now| now.data["status"].clone());
-                panic!(
-                    "{name} is not {what}: {status:#?}\n{:#?}",
-                    self.events(name).await
-                )
-            }
+        if let Ok(found) = tokio::time::timeout(LIMIT, waited).await {
+            return found.expect("a watch").expect("an instance");
         }
+        let now = self.instances.get_opt(name).await.expect("an answer");
+        let status = now.map(|now| now.data["status"].clone());
+        panic!(
+            "{name} is not {what}: {status:#?}\n{:#?}",
+            self.events(name).await
+        )
     }
 
     async fn until_phase(&self, name: &str, phase: &str) -> DynamicObject {
@@ -176,10 +175,11 @@ impl Machines {
 }
 
 fn specification(commands: &[&str]) -> Value {
-    let commands: String = commands
+    let commands = commands
         .iter()
-        .map(|command| format!("- {command}\n"))
-        .collect();
+        .map(|command| format!("- {command}"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let user_data = format!("#cloud-config\nuser: fedora\npassword: fedora\nruncmd:\n{commands}");
     json!({
         "terminationGracePeriodSeconds": 30,
@@ -477,7 +477,7 @@ fn twenty_restarts_keep_what_they_should_and_leak_nothing() {
         });
         let machine = serde_json::from_value(machine).expect("an object");
         let parameters = PostParams::default();
-        let created = machines.machines.create(&parameters, &machine);
+        let created = machines.owners.create(&parameters, &machine);
         created.await.expect("a machine is accepted");
         let mut life = machines.until_up("vm").await.uid();
         let mut before = None;
