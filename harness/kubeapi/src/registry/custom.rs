@@ -9,7 +9,7 @@ use super::columns::Column;
 use super::{ALL_VERBS, Behaviour, Resource, Role, ScalePaths, Subresource, VIEW_VERBS, Version};
 use crate::gvk::api_version;
 use crate::object;
-use crate::schema::{self, FieldError, Gvk};
+use crate::schema::{self, FieldError, Gvk, Schema};
 use crate::validation::name::NameRule;
 
 /// The resource a definition describes; errors carry paths within the definition.
@@ -35,9 +35,13 @@ pub fn resource(crd: &Value) -> Result<Resource, Vec<FieldError>> {
     let mut errors: Vec<FieldError> = Vec::new();
     let mut versions = Vec::new();
     let mut stored = String::new();
+    let mut known = None;
     for (index, version) in object::list(spec, &["versions"]).iter().enumerate() {
-        match one_version(version, &group, &kind) {
+        match one_version(version, &group, &kind, known.clone()) {
             Ok(parsed) => {
+                if shared {
+                    known.clone_from(&parsed.schema);
+                }
                 if object::at(version, &["storage"]) == &Value::Bool(true) {
                     stored = api_version(&group, &parsed.name);
                 }
@@ -110,12 +114,19 @@ fn recommend(versions: &mut [Version], said: &[Value], group: &str, kind: &str) 
     }
 }
 
-fn one_version(version: &Value, group: &str, kind: &str) -> Result<Version, Vec<FieldError>> {
+/// `known` is the version's schema when another version has the same one.
+fn one_version(
+    version: &Value,
+    group: &str,
+    kind: &str,
+    known: Option<Arc<Schema>>,
+) -> Result<Version, Vec<FieldError>> {
     let name = object::text(version, &["name"]).to_owned();
     let open_api = object::at(version, &["schema", "openAPIV3Schema"]);
-    let schema = match open_api {
-        Value::Null => None,
-        open_api => Some(Arc::new(schema::from_crd(open_api)?)),
+    let schema = match (known, open_api) {
+        (Some(known), _) => Some(known),
+        (None, Value::Null) => None,
+        (None, open_api) => Some(Arc::new(schema::from_crd(open_api)?)),
     };
     let columns = object::list(version, &["additionalPrinterColumns"]);
     let mut columns: Vec<Column> = columns.iter().map(Column::from_crd).collect();
