@@ -5,8 +5,10 @@ pub mod admission;
 pub mod controller;
 mod crds;
 mod machines;
+mod merge_patch;
 pub mod subresources;
 pub mod types;
 
 pub use crds::crds;
 pub use machines::{Filesystem, GuestUser, MachineError, MachineRef, Machines};
+pub use merge_patch::merge_patch;

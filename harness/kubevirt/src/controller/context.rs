@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::ControllerConfig;
 use super::events::{Recorder, Severity, Source, reference};
+use crate::merge_patch;
 
 /// What a reconciler works with.
 #[derive(Clone)]
@@ -147,29 +148,11 @@ pub(super) fn difference<T: serde::Serialize>(
     after: &T,
 ) -> Result<Map<String, Value>, Failure> {
     let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
-    Ok(match (before, after) {
-        (Value::Object(before), Value::Object(after)) => merge_patch(&before, &after),
+    let maps = before.is_object() && after.is_object();
+    Ok(match merge_patch(&before, &after) {
+        Some(Value::Object(patch)) if maps => patch,
         _ => Map::new(),
     })
-}
-
-fn merge_patch(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
-    let mut patch = Map::new();
-    for (key, value) in after {
-        match (before.get(key), value) {
-            (Some(old), new) if old == new => {}
-            (Some(Value::Object(old)), Value::Object(new)) => {
-                patch.insert(key.clone(), Value::Object(merge_patch(old, new)));
-            }
-            (_, new) => {
-                patch.insert(key.clone(), new.clone());
-            }
-        }
-    }
-    for key in before.keys().filter(|key| !after.contains_key(*key)) {
-        patch.insert(key.clone(), Value::Null);
-    }
-    patch
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! The objects that requests are about.
 
+use std::fmt::Debug;
+
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kubeapi::Status;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Backend;
@@ -108,19 +111,14 @@ impl Backend {
         )))
     }
 
-    /// Patches an instance. What goes wrong is told in the words of the API.
     pub(super) async fn patch_instance(
         &self,
         place: Place<'_>,
         operations: Value,
         dry_run: &[String],
     ) -> Result<(), String> {
-        let patch = json_patch(operations)?;
         let instances = self.instances_in(place.namespace);
-        let patched = instances
-            .patch(place.name, &parameters(dry_run), &patch)
-            .await;
-        patched.map(drop).map_err(|error| message(&error))
+        patch(&instances, place.name, Part::Whole, operations, dry_run).await
     }
 
     pub(super) async fn patch_machine(
@@ -129,12 +127,8 @@ impl Backend {
         operations: Value,
         dry_run: &[String],
     ) -> Result<(), String> {
-        let patch = json_patch(operations)?;
         let machines = self.machines_in(place.namespace);
-        let patched = machines
-            .patch(place.name, &parameters(dry_run), &patch)
-            .await;
-        patched.map(drop).map_err(|error| message(&error))
+        patch(&machines, place.name, Part::Whole, operations, dry_run).await
     }
 
     pub(super) async fn patch_machine_status(
@@ -143,13 +137,36 @@ impl Backend {
         operations: Value,
         dry_run: &[String],
     ) -> Result<(), String> {
-        let patch = json_patch(operations)?;
         let machines = self.machines_in(place.namespace);
-        let patched = machines
-            .patch_status(place.name, &parameters(dry_run), &patch)
-            .await;
-        patched.map(drop).map_err(|error| message(&error))
+        patch(&machines, place.name, Part::Status, operations, dry_run).await
     }
+}
+
+/// Which endpoint of an object is written to.
+#[derive(Clone, Copy)]
+enum Part {
+    Whole,
+    Status,
+}
+
+/// Patches an object. What goes wrong is told in the words of the API.
+async fn patch<K>(
+    objects: &Api<K>,
+    name: &str,
+    part: Part,
+    operations: Value,
+    dry_run: &[String],
+) -> Result<(), String>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let patch = json_patch(operations)?;
+    let parameters = parameters(dry_run);
+    let patched = match part {
+        Part::Whole => objects.patch(name, &parameters, &patch).await,
+        Part::Status => objects.patch_status(name, &parameters, &patch).await,
+    };
+    patched.map(drop).map_err(|error| message(&error))
 }
 
 fn not_found(resource: &str, short: &str, name: &str, error: &kube::Error) -> Status {

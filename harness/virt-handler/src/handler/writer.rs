@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use trunkline_kubevirt::merge_patch;
 use trunkline_kubevirt::types::{VirtualMachineInstance, VirtualMachineInstanceStatus};
 
 /// One instance, by its uid: one with the same name that came later is left alone.
@@ -54,7 +55,7 @@ impl Writer {
             let before = latest.status.clone().unwrap_or_default();
             let mut after = before.clone();
             change(&latest, &mut after);
-            let difference = difference(&to_value(&before), &to_value(&after));
+            let difference = merge_patch(&to_value(&before), &to_value(&after));
             let Some(difference) = difference else {
                 return true;
             };
@@ -107,50 +108,4 @@ fn version(vmi: &VirtualMachineInstance) -> u64 {
 fn to_value(status: &VirtualMachineInstanceStatus) -> Value {
     // It was read from JSON.
     serde_json::to_value(status).unwrap_or_default()
-}
-
-/// The merge patch that makes the one of the other; nothing if they are equal.
-fn difference(before: &Value, after: &Value) -> Option<Value> {
-    if before == after {
-        return None;
-    }
-    let (Value::Object(before), Value::Object(after)) = (before, after) else {
-        return Some(after.clone());
-    };
-    let mut patch = Map::new();
-    for name in before.keys().filter(|name| !after.contains_key(*name)) {
-        patch.insert(name.clone(), Value::Null);
-    }
-    for (name, value) in after {
-        match before.get(name) {
-            Some(known) => {
-                if let Some(changed) = difference(known, value) {
-                    patch.insert(name.clone(), changed);
-                }
-            }
-            None => {
-                patch.insert(name.clone(), value.clone());
-            }
-        }
-    }
-    Some(Value::Object(patch))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::difference;
-
-    #[test]
-    fn a_difference_names_what_changed() {
-        let before = json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1, 2], "f": {}});
-        assert_eq!(difference(&before, &before), None);
-        let after = json!({"a": 1, "b": {"c": 4}, "e": [2], "f": {}, "g": true});
-        let patch = difference(&before, &after).unwrap();
-        assert_eq!(
-            patch,
-            json!({"b": {"c": 4, "d": null}, "e": [2], "g": true})
-        );
-    }
 }
